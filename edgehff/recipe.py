@@ -1,0 +1,249 @@
+"""Recipes: what a network is and how it learns, read from TOML, checked once, and turned into the core's integers."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgehff.errors import RecipeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+ARITHS = ("int8", "int16")
+JOINS = ("sum_logp", "last", "weighted")
+FEATURES = ("mav", "rms", "wl")
+GATE_OFF = 65535
+
+
+@dataclass(frozen=True)
+class CoreConfig:
+    """A network in the integers of the C core; field by field ehff_config of ehff.h."""
+
+    dims: tuple[int, ...]
+    n_classes: int
+    arith: str = "int16"
+    n_per_class: int = 1
+    join: str = "sum_logp"
+    join_weight: tuple[int, ...] = ()
+    cap: bool = True
+    revive: bool = True
+    proto_bits: int = 16
+    kappa: int = 17728
+    margin: int = 0
+    gate: int = 4915
+    lr_w: int = 6554
+    lr_p: int = 1638
+    seed: int = 1
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of weights: one fewer than dims."""
+        return len(self.dims) - 1
+
+
+@dataclass(frozen=True)
+class EncoderRecipe:
+    """How raw samples become unit vectors.
+
+    features: empty for one feature per raw value; else of "mav", "rms", "wl" over a (time, channel) window.
+    segments: equal parts of the window, each with its own mav and rms.
+    log: take log2 of each feature.  standardize: subtract the mean, divide by the deviation, per feature.
+    bias: a last feature of this value, in the features' units (4096 is one deviation when standardized).
+    """
+
+    features: tuple[str, ...] = ()
+    segments: int = 1
+    log: bool = False
+    standardize: bool = False
+    bias: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network and how it learns; docs/reference/recipe.md says each field's meaning, unit and range."""
+
+    layers: tuple[int, ...] = (128, 64)
+    arith: str = "int16"
+    prototypes_per_class: int = 1
+    scale: float = 12.0
+    margin: float = 0.0
+    join: str = "sum_logp"
+    join_weights: tuple[float, ...] = ()
+    gate: float | None = 0.3
+    cap: bool = True
+    revive: bool = True
+    lr: float = 0.1
+    lr_prototypes: float = 0.1
+    lr_decay: float = 0.85
+    epochs: int = 10
+    personal_lr: float = 0.1
+    seed: int = 1
+    data: str = ""
+    encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def core_config(self, n_in: int, n_classes: int) -> CoreConfig:
+        """The core's configuration for n_in encoded features and n_classes classes."""
+        return CoreConfig(
+            dims=(n_in, *self.layers),
+            n_classes=n_classes,
+            arith=self.arith,
+            n_per_class=self.prototypes_per_class,
+            join=self.join,
+            join_weight=tuple(round(w * 256) for w in self.join_weights),
+            cap=self.cap,
+            revive=self.revive,
+            kappa=kappa_of(self.scale),
+            margin=round(self.margin * 16384),
+            gate=GATE_OFF if self.gate is None else round(self.gate * 16384),
+            lr_w=lr_w_of(self.lr),
+            lr_p=lr_p_of(self.lr_prototypes),
+            seed=self.seed,
+        )
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, as TOML or JSON takes them; from_dict reads them back."""
+        plain = dataclasses.asdict(self)
+        plain["gate"] = "off" if self.gate is None else self.gate
+        return plain
+
+
+def kappa_of(scale: float) -> int:
+    """The softmax scale times log2(e), Q10."""
+    return round(scale * math.log2(math.e) * 1024)
+
+
+def lr_w_of(lr: float) -> int:
+    """The weights' rate, Q16."""
+    return round(lr * 65536)
+
+
+def lr_p_of(lr: float) -> int:
+    """The prototypes' rate, Q14."""
+    return round(lr * 16384)
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "prototypes_per_class": (1, 64),
+    "scale": (0.5, 64),
+    "margin": (0, 1),
+    "lr": (0, 16),
+    "lr_prototypes": (0, 0.5),
+    "lr_decay": (0.01, 1),
+    "epochs": (1, 100_000),
+    "personal_lr": (0, 16),
+    "seed": (0, 2**32 - 1),
+}
+
+
+def _check(r: Recipe) -> None:
+    if not 1 <= len(r.layers) <= 32:
+        raise RecipeError(f"layers has {len(r.layers)} entries, 1 to 32 are possible", hint="layers = [128, 64]")
+    for width in r.layers:
+        if not 1 <= width <= 65536:
+            raise RecipeError(f"layers holds {width}, a width is 1 to 65536", hint="layers = [128, 64]")
+    for name, (low, high) in _RANGES.items():
+        value = getattr(r, name)
+        if not low <= value <= high:
+            raise RecipeError(f"{name} = {value} lies outside {low:g} to {high:g}", hint="see docs/reference/recipe.md")
+    if r.gate is not None and not 0 <= r.gate <= 2:
+        raise RecipeError(f"gate = {r.gate} lies outside 0 to 2", hint='gate = 0.3, or gate = "off"')
+    _check_choice("arith", r.arith, ARITHS)
+    _check_choice("join", r.join, JOINS)
+    if r.join == "weighted" and len(r.join_weights) != len(r.layers):
+        raise RecipeError(
+            f"join_weights has {len(r.join_weights)} entries for {len(r.layers)} layers",
+            hint=f"join_weights = {[1.0] * len(r.layers)}",
+        )
+    for weight in r.join_weights:
+        if not 0 <= weight <= 4:
+            raise RecipeError(f"join_weights holds {weight}, a weight is 0 to 4", hint="join_weights = [1.0, 1.0]")
+    for feature in r.encoder.features:
+        _check_choice("encoder.features", feature, FEATURES)
+    if r.encoder.segments < 1:
+        raise RecipeError(f"encoder.segments = {r.encoder.segments} is not positive", hint="segments = 5")
+    if not -32768 <= r.encoder.bias <= 32767:
+        raise RecipeError(f"encoder.bias = {r.encoder.bias} does not fit int16", hint="bias = 0")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        near = difflib.get_close_matches(str(value), choices, 1)
+        raise RecipeError(f"{name} = {value!r} is none of {', '.join(choices)}", hint=f"{name} = {(near or choices)[0]!r}")
+
+
+def from_dict(table: dict[str, Any], source: str = "recipe") -> Recipe:
+    """A Recipe from plain types. RecipeError names an unknown key's nearest match and a wrong type."""
+    plain = dict(table)
+    encoder = plain.pop("encoder", {})
+    if not isinstance(encoder, dict):
+        raise RecipeError(f"{source}: encoder is {encoder!r}, not a table", hint="write [encoder] above its keys")
+    plain = _typed(plain, Recipe, source, "")
+    return Recipe(**plain, encoder=EncoderRecipe(**_typed(encoder, EncoderRecipe, source, "encoder.")))
+
+
+def load(path: str | Path) -> Recipe:
+    """The recipe in a TOML file. RecipeError where it cannot be read, with line and column for bad TOML."""
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(1 << 20)
+    except OSError as error:
+        raise RecipeError(f"cannot read {path}: {error.strerror}", hint="edgehff train --layers 128,64 --data digits") from error
+    try:
+        table = tomllib.loads(text.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not TOML: {error}", hint="see docs/reference/recipe.md for an example") from error
+    return from_dict(table, str(path))
+
+
+def _typed(table: dict[str, Any], kind: type, source: str, prefix: str) -> dict[str, Any]:
+    """The keys of a TOML table as keyword arguments of dataclass kind, converted to the fields' types."""
+    defaults = kind()
+    names = [f.name for f in dataclasses.fields(kind) if f.name != "encoder"]
+    arguments: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known keys: {', '.join(names)}"
+            raise RecipeError(f"{source}: unknown key {prefix}{key}", hint=hint)
+        arguments[key] = _convert(f"{source}: {prefix}{key}", value, getattr(defaults, key), key)
+    return arguments
+
+
+def _convert(where: str, value: Any, default: Any, key: str) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and not math.isfinite(value):
+        raise RecipeError(f"{where} = {value} is not finite", hint=f"{key} = {default}")
+    if key == "gate" and value in ("off", None):
+        return None
+    if isinstance(default, tuple):
+        item: type = {"layers": int, "join_weights": float}.get(key, str)
+        if isinstance(value, (list, tuple)):
+            if item is float and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
+                return tuple(float(v) for v in value)
+            if all(isinstance(v, item) and not isinstance(v, bool) for v in value):
+                return tuple(value)
+    elif isinstance(default, bool) or isinstance(default, str):
+        if isinstance(value, type(default)):
+            return value
+    elif isinstance(default, int):
+        if number and isinstance(value, int):
+            return value
+    elif number:
+        return float(value)
+    kind = "list" if isinstance(default, tuple) else type(default).__name__
+    raise RecipeError(f"{where} = {value!r} is no {kind}", hint=f"{key} = {default!r}")

@@ -1,0 +1,209 @@
+/* edgehff core: Hyperspherical Forward-Forward networks that train in integers.
+ *
+ * C99, no heap, no floating point, no libm, no globals. The caller gives one arena; everything in it is
+ * addressed by offsets, so an arena may be copied or moved as bytes on one machine. The arithmetic is
+ * stated in docs/explanation/arithmetic.md and again in edgehff/fixedpoint.py; the same calls give the
+ * same bits on every machine.
+ *
+ * Functions return EHFF_OK (0) or a negative status. Pointers, shapes and sizes are checked here, at the
+ * public entries; inner loops check nothing. */
+#ifndef EHFF_H
+#define EHFF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ehff/ehff_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define EHFF_ABI_VERSION 1 /* of these declarations */
+#define EHFF_BLOB_VERSION 1 /* of the bytes that ehff_net_save writes */
+
+#define EHFF_ONE 16384 /* 1.0 in Q14 */
+#define EHFF_MAX_LAYERS 32
+#define EHFF_MAX_DIM 65536 /* elements of a vector */
+#define EHFF_MAX_CLASSES 1024
+#define EHFF_MAX_PROTOTYPES 4096 /* classes times prototypes per class */
+#define EHFF_MAX_KAPPA 94548 /* scale 64 */
+#define EHFF_MAX_LR_W 1048576 /* 16.0 in Q16 */
+#define EHFF_MAX_LR_P 8192 /* 0.5 in Q14: a step cannot take a prototype to zero */
+#define EHFF_GATE_OFF 65535 /* a layer learns from every sample */
+
+/* Recipes: how the weights are kept. */
+#define EHFF_INT8 0 /* int8, stochastic rounding: boards under 16 KB */
+#define EHFF_INT16 1 /* int16 master with an int8 forward view (w + 128) >> 8 */
+
+/* How the layers' answers are joined. */
+#define EHFF_JOIN_SUM_LOGP 0 /* sum of every layer's log-probabilities */
+#define EHFF_JOIN_LAST 1 /* the last layer's alone */
+#define EHFF_JOIN_WEIGHTED 2 /* sum weighted by join_weight */
+
+/* Switches, or-ed into ehff_config.flags. */
+#define EHFF_CAP 1 /* a step divides by max(|y|, running mean of |y|) */
+#define EHFF_REVIVE 2 /* a silent row takes a tenth of a step that would raise it */
+
+typedef struct {
+    const uint32_t *dims; /* n_layers + 1 widths, 1..EHFF_MAX_DIM; dims[0] is the input */
+    const uint16_t *join_weight; /* n_layers weights, Q8, 0..1024; read for EHFF_JOIN_WEIGHTED only */
+    uint8_t n_layers; /* 1..EHFF_MAX_LAYERS */
+    uint8_t recipe; /* EHFF_INT8, EHFF_INT16 */
+    uint8_t join;
+    uint8_t flags;
+    uint8_t proto_bits; /* 16, or 8: int8 prototypes with one scale each, inference only */
+    uint16_t n_classes; /* 2..EHFF_MAX_CLASSES */
+    uint16_t n_per_class; /* prototypes per class, 1..64 */
+    uint32_t kappa; /* softmax scale times log2(e), Q10, 1..EHFF_MAX_KAPPA */
+    uint16_t margin; /* additive margin on the own class while learning, cosine Q14, 0..EHFF_ONE */
+    uint16_t gate; /* a layer learns while its own class leads by less than this, cosine Q14, or EHFF_GATE_OFF */
+    uint32_t lr_w; /* rate of the weights, relative, Q16, 0..EHFF_MAX_LR_W */
+    uint16_t lr_p; /* rate of the prototypes, Q14, 0..EHFF_MAX_LR_P */
+    uint32_t seed;
+} ehff_config;
+
+/* Bytes of one network, by part. ram_bytes is their sum and what ehff_net_init demands. */
+typedef struct {
+    uint32_t state_bytes; /* header and table of layers */
+    uint32_t weight_bytes;
+    uint32_t proto_bytes;
+    uint32_t scratch_bytes; /* widest layer only: does not grow with depth */
+    uint32_t ram_bytes;
+    uint32_t blob_bytes; /* saved without an encoder */
+} ehff_sizes;
+
+typedef struct {
+    uint32_t n_in, n_out;
+    uint32_t updates; /* samples that this layer learned from */
+    uint32_t saturated; /* weights that stand at the limit */
+    uint32_t norm; /* running mean of |y|, Q8, in int8 steps */
+} ehff_layer_stats;
+
+typedef struct ehff_net ehff_net; /* lies at the start of the arena */
+
+uint32_t ehff_abi_version(void);
+const char *ehff_status_text(int status);
+
+/* Check a configuration and say what it costs. EHFF_ERR_NULL, _SHAPE or _RANGE. */
+int ehff_net_sizes(const ehff_config *config, ehff_sizes *sizes);
+
+/* ram_bytes of ehff_net_sizes, or 0 where the configuration is not valid. */
+uint32_t ehff_net_ram_bytes(const ehff_config *config);
+
+/* Lay a new network out in the arena (4-byte aligned, at least ram_bytes) and draw its start values from
+ * the seed. With proto_bits 8 the prototypes are zero, to be written through ehff_net_protos. */
+int ehff_net_init(const ehff_config *config, void *arena, uint32_t arena_bytes, ehff_net **net);
+
+/* Class of x. x: n_in int16, Q14, |x| <= 1.0 within rounding (else EHFF_ERR_RANGE).
+ * score: n_classes int32, joined log2-probabilities in Q16, or NULL. Ties go to the lower class. */
+int ehff_net_predict(ehff_net *net, const int16_t *x, uint32_t n_in, uint16_t *label, int32_t *score);
+
+/* One step: each layer answers, learns from its own error, and hands its answer on. x as for predict.
+ * predicted: the class given before learning, or NULL. EHFF_ERR_LABEL where label >= n_classes. */
+int ehff_net_train(ehff_net *net, const int16_t *x, uint32_t n_in, uint16_t label, uint16_t *predicted);
+
+/* The same for n_samples rows of x, in order. labels, predicted: n_samples. Stops at the first bad row. */
+int ehff_net_predict_rows(ehff_net *net, const int16_t *x, uint32_t n_samples, uint32_t n_in, uint16_t *predicted,
+                          int32_t *scores);
+int ehff_net_train_rows(ehff_net *net, const int16_t *x, uint32_t n_samples, uint32_t n_in, const uint16_t *labels,
+                        uint16_t *predicted);
+
+/* Each layer's class logits kappa * S, base 2, Q16: score is n_layers * n_classes int32. */
+int ehff_net_layer_scores(ehff_net *net, const int16_t *x, uint32_t n_in, int32_t *score);
+
+/* Change the rates, and which layers learn: those from first_layer on (0 all, n_layers none). */
+int ehff_net_set_rates(ehff_net *net, uint32_t lr_w, uint16_t lr_p);
+int ehff_net_set_first_layer(ehff_net *net, uint8_t first_layer);
+int ehff_net_set_gate(ehff_net *net, uint16_t gate);
+
+/* Steps taken so far; with the seed it names the random bits of the next step. */
+int ehff_net_get_step(const ehff_net *net, uint32_t *step);
+int ehff_net_set_step(ehff_net *net, uint32_t step);
+
+/* Direct access, for loading and reading: n_out * n_in weights (int8_t or int16_t by recipe), prototypes
+ * n_classes * n_per_class * n_out (int16_t, or int8_t), and the scales of int8 prototypes (uint16_t, Q8 of
+ * a Q14 step; NULL for int16). NULL where the layer does not exist. Call ehff_net_check after writing. */
+void *ehff_net_weights(ehff_net *net, uint8_t layer);
+void *ehff_net_protos(ehff_net *net, uint8_t layer);
+uint16_t *ehff_net_proto_scales(ehff_net *net, uint8_t layer);
+int ehff_net_get_norm_sum(const ehff_net *net, uint8_t layer, uint32_t *norm_sum);
+int ehff_net_set_norm_sum(ehff_net *net, uint8_t layer, uint32_t norm_sum);
+
+/* EHFF_ERR_RANGE where a weight exceeds its limit or a prototype is longer than the bounds of the sums allow. */
+int ehff_net_check(ehff_net *net);
+
+int ehff_net_layer_stats(const ehff_net *net, uint8_t layer, ehff_layer_stats *stats);
+
+/* CRC-32 (zlib's) of little-endian weights and prototypes, layer by layer: the name of a model. The state's
+ * goes on over step, seed, rates, scale, and each layer's running mean. 0 where net is not valid. */
+uint32_t ehff_net_weights_crc32(const ehff_net *net);
+uint32_t ehff_net_state_crc32(const ehff_net *net);
+uint32_t ehff_crc32(uint32_t crc, const uint8_t *bytes, uint32_t n);
+
+/* ---- Encoder: raw samples -> Q14 unit vector ---- */
+
+#define EHFF_RAW_U8 0
+#define EHFF_RAW_I8 1
+#define EHFF_RAW_I16 2
+
+#define EHFF_ENC_PLAIN 0 /* one feature a raw value */
+#define EHFF_ENC_WINDOW 1 /* features of a window of n_time rows of n_channels, in n_segments */
+
+/* Features of a window, or-ed: each gives n_segments * n_channels values, in this order. */
+#define EHFF_FEAT_MAV 1 /* sum of |v| */
+#define EHFF_FEAT_RMS 2 /* 16 * n * root of the mean square */
+#define EHFF_FEAT_WL 4 /* sum of |v[t+1] - v[t]| over the whole window: n_channels values */
+
+typedef struct {
+    uint8_t raw; /* EHFF_RAW_* */
+    uint8_t kind; /* EHFF_ENC_* */
+    uint8_t features; /* EHFF_FEAT_*, for EHFF_ENC_WINDOW */
+    uint8_t log; /* 1: log2 of each feature plus one step of its unit */
+    uint8_t gain_shift; /* 0..30 */
+    int16_t bias; /* a last feature of this value before the norm; 0: none */
+    uint16_t n_time, n_channels, n_segments; /* plain: n_time * n_channels values, n_segments 1 */
+    const int32_t *offset; /* one a feature, or NULL: no standardization */
+    const uint16_t *gain; /* one a feature: z = (f - offset) * gain >> gain_shift, saturated to int16 */
+} ehff_encoder;
+
+/* Raw values and features of an encoder. EHFF_ERR_NULL, _SHAPE or _RANGE where it is not valid. */
+int ehff_encoder_sizes(const ehff_encoder *encoder, uint32_t *n_raw, uint32_t *n_features, uint32_t *scratch_bytes);
+
+/* raw: n_raw values of the encoder's type. scratch: scratch_bytes, 4-byte aligned. x: n_features int16, Q14. */
+int ehff_encode(const ehff_encoder *encoder, const void *raw, uint32_t n_raw, void *scratch, uint32_t scratch_bytes,
+                int16_t *x);
+
+/* The features before standardization (what offset and gain are fitted on): int32, n_features without bias. */
+int ehff_encode_features(const ehff_encoder *encoder, const void *raw, uint32_t n_raw, int32_t *features);
+
+int ehff_encode_rows(const ehff_encoder *encoder, const void *raw, uint32_t n_samples, uint32_t n_raw, void *scratch,
+                     uint32_t scratch_bytes, int16_t *x);
+
+/* ---- Blob: one flat little-endian file of a network and, where given, its encoder ---- */
+
+/* Bytes that ehff_net_save writes, or 0 where net or encoder is not valid. encoder may be NULL. */
+uint32_t ehff_net_blob_bytes(const ehff_net *net, const ehff_encoder *encoder);
+int ehff_net_save(const ehff_net *net, const ehff_encoder *encoder, uint8_t *blob, uint32_t blob_bytes);
+
+/* What a blob asks for, before loading it: checks length, magic, version, CRC and shapes. Any out may be NULL. */
+int ehff_blob_sizes(const uint8_t *blob, uint32_t blob_bytes, ehff_sizes *sizes, uint32_t *encoder_features);
+int ehff_net_load(const uint8_t *blob, uint32_t blob_bytes, void *arena, uint32_t arena_bytes, ehff_net **net);
+/* table: n_features int32 offsets, then n_features uint16 gains; 4-byte aligned, 6 bytes a feature. */
+int ehff_encoder_load(const uint8_t *blob, uint32_t blob_bytes, void *table, uint32_t table_bytes,
+                      ehff_encoder *encoder);
+
+/* ---- The functions of the arithmetic themselves, for tests and for other layers ---- */
+
+/* u = a / |a| in Q14. |a[i]| <= 2^30. root and shift give |a| = root * 2^shift; both 0 for a zero vector. */
+int ehff_unit(const int32_t *a, uint32_t n, int16_t *u, uint32_t *root, int32_t *shift);
+uint32_t ehff_isqrt64(uint64_t v);
+uint32_t ehff_exp2_neg(uint32_t z); /* 2^-z, z Q16 -> Q15 */
+uint32_t ehff_log2(uint32_t v); /* log2 of v >= 1 -> Q16 */
+uint32_t ehff_random(uint32_t seed, uint32_t step, uint32_t layer, uint32_t row, uint32_t column); /* 16 bits */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

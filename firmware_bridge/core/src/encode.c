@@ -1,0 +1,134 @@
+/* Raw samples -> features -> standardized -> Q14 unit vector, in integers, the same on host and board. */
+#include "math.h"
+#include "net.h"
+
+static int32_t raw_at(const ehff_encoder *e, const void *raw, uint32_t i)
+{
+    if (e->raw == EHFF_RAW_U8) return ((const uint8_t *)raw)[i];
+    if (e->raw == EHFF_RAW_I8) return ((const int8_t *)raw)[i];
+    return ((const int16_t *)raw)[i];
+}
+
+static uint32_t magnitude(int32_t v) { return (uint32_t)(v < 0 ? -v : v); }
+
+int ehff_encoder_sizes(const ehff_encoder *e, uint32_t *n_raw, uint32_t *n_features, uint32_t *scratch_bytes)
+{
+    uint32_t raw, features;
+    if (e == NULL) return EHFF_ERR_NULL;
+    if (e->n_time < 1 || e->n_channels < 1 || e->n_segments < 1) return EHFF_ERR_SHAPE;
+    raw = (uint32_t)e->n_time * e->n_channels;
+    if (raw > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
+    if (e->raw > EHFF_RAW_I16 || e->kind > EHFF_ENC_WINDOW || e->log > 1 || e->gain_shift > 30) return EHFF_ERR_RANGE;
+    if ((e->offset == NULL) != (e->gain == NULL)) return EHFF_ERR_NULL;
+    if (e->kind == EHFF_ENC_PLAIN) {
+        if (e->features != 0 || e->n_segments != 1) return EHFF_ERR_RANGE;
+        features = raw;
+    } else {
+        /* segments of at most 2,048 rows and windows of at most 16,384 keep every feature at or below 2^30 */
+        if (e->features < 1 || e->features > (EHFF_FEAT_MAV | EHFF_FEAT_RMS | EHFF_FEAT_WL)) return EHFF_ERR_RANGE;
+        if (e->n_time % e->n_segments != 0 || e->n_time / e->n_segments > 2048 || e->n_time > 16384) return EHFF_ERR_SHAPE;
+        features = ((e->features & EHFF_FEAT_MAV ? 1u : 0u) + (e->features & EHFF_FEAT_RMS ? 1u : 0u)) * e->n_segments *
+                       e->n_channels + (e->features & EHFF_FEAT_WL ? e->n_channels : 0u);
+    }
+    if (e->bias != 0) features++;
+    if (features > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
+    if (n_raw != NULL) *n_raw = raw;
+    if (n_features != NULL) *n_features = features;
+    if (scratch_bytes != NULL) *scratch_bytes = features * 4;
+    return EHFF_OK;
+}
+
+/* log2(v + unit), Q16: v <= 2^30, unit <= 2^18. */
+static int32_t maybe_log(const ehff_encoder *e, uint32_t v, uint32_t unit)
+{
+    return (int32_t)(e->log ? ehff_log2(v + unit) : v);
+}
+
+static uint32_t window_features(const ehff_encoder *e, const void *raw, int32_t *f)
+{
+    const uint32_t length = e->n_time / e->n_segments, width = e->n_channels;
+    uint32_t s, c, t, n = 0;
+    if (e->features & EHFF_FEAT_MAV)
+        for (s = 0; s < e->n_segments; s++)
+            for (c = 0; c < width; c++) {
+                uint32_t sum = 0; /* <= 2048 * 2^15 */
+                for (t = s * length; t < (s + 1) * length; t++) sum += magnitude(raw_at(e, raw, t * width + c));
+                f[n++] = maybe_log(e, sum, length);
+            }
+    if (e->features & EHFF_FEAT_RMS)
+        for (s = 0; s < e->n_segments; s++)
+            for (c = 0; c < width; c++) {
+                uint64_t sum = 0; /* <= 2048 * 2^30; times length and 256: <= 2^60 */
+                for (t = s * length; t < (s + 1) * length; t++) {
+                    const uint32_t v = magnitude(raw_at(e, raw, t * width + c));
+                    sum += v * v;
+                }
+                f[n++] = maybe_log(e, ehff_isqrt64(sum * length * 256), 16 * length);
+            }
+    if (e->features & EHFF_FEAT_WL)
+        for (c = 0; c < width; c++) {
+            uint32_t sum = 0; /* <= 16383 * 65535 < 2^30 */
+            for (t = 1; t < e->n_time; t++)
+                sum += magnitude(raw_at(e, raw, t * width + c) - raw_at(e, raw, (t - 1) * width + c));
+            f[n++] = maybe_log(e, sum, e->n_time);
+        }
+    return n;
+}
+
+static uint32_t plain_features(const ehff_encoder *e, const void *raw, uint32_t n_raw, int32_t *f)
+{
+    uint32_t i;
+    for (i = 0; i < n_raw; i++) {
+        const int32_t v = raw_at(e, raw, i);
+        const int32_t g = maybe_log(e, magnitude(v), 1);
+        f[i] = v < 0 ? -g : g;
+    }
+    return n_raw;
+}
+
+int ehff_encode_features(const ehff_encoder *e, const void *raw, uint32_t n_raw, int32_t *features)
+{
+    uint32_t expected;
+    int status = ehff_encoder_sizes(e, &expected, NULL, NULL);
+    if (status != EHFF_OK) return status;
+    if (raw == NULL || features == NULL) return EHFF_ERR_NULL;
+    if (n_raw != expected) return EHFF_ERR_SHAPE;
+    if (e->kind == EHFF_ENC_PLAIN)
+        (void)plain_features(e, raw, n_raw, features);
+    else
+        (void)window_features(e, raw, features);
+    return EHFF_OK;
+}
+
+int ehff_encode(const ehff_encoder *e, const void *raw, uint32_t n_raw, void *scratch, uint32_t scratch_bytes,
+                int16_t *x)
+{
+    uint32_t i, n, needed, root;
+    int32_t shift, *f = (int32_t *)scratch;
+    int status = ehff_encoder_sizes(e, NULL, &n, &needed);
+    if (status != EHFF_OK) return status;
+    if (scratch == NULL || x == NULL) return EHFF_ERR_NULL;
+    if (scratch_bytes < needed || ((uintptr_t)scratch & 3) != 0) return EHFF_ERR_ARENA;
+    status = ehff_encode_features(e, raw, n_raw, f);
+    if (status != EHFF_OK) return status;
+    if (e->bias != 0) f[n - 1] = e->bias;
+    for (i = 0; e->offset != NULL && i < n - (e->bias != 0); i++) {
+        /* |f - offset| < 2^32, gain < 2^16 */
+        int64_t z = ehff_round_shift64(((int64_t)f[i] - e->offset[i]) * e->gain[i], e->gain_shift);
+        f[i] = z > 32767 ? 32767 : z < -32767 ? -32767 : (int32_t)z;
+    }
+    return ehff_unit(f, n, x, &root, &shift);
+}
+
+int ehff_encode_rows(const ehff_encoder *e, const void *raw, uint32_t n_samples, uint32_t n_raw, void *scratch,
+                     uint32_t scratch_bytes, int16_t *x)
+{
+    uint32_t i, n;
+    int status = ehff_encoder_sizes(e, NULL, &n, NULL);
+    if (status != EHFF_OK) return status;
+    if (raw == NULL || x == NULL) return EHFF_ERR_NULL;
+    for (i = 0; i < n_samples && status == EHFF_OK; i++)
+        status = ehff_encode(e, (const uint8_t *)raw + (size_t)i * n_raw * (e->raw == EHFF_RAW_I16 ? 2 : 1), n_raw,
+                             scratch, scratch_bytes, x + (size_t)i * n);
+    return status;
+}

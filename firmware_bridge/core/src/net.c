@@ -1,0 +1,316 @@
+/* A network in one arena: sizes, layout, start values, and the single pass that answers and learns. */
+#include "math.h"
+#include "net.h"
+
+static uint64_t align4(uint64_t n) { return (n + 3) & ~(uint64_t)3; }
+
+static uint32_t weight_bytes(uint8_t recipe) { return recipe == EHFF_INT8 ? 1 : 2; }
+
+static int check_config(const ehff_config *c)
+{
+    uint32_t l;
+    if (c == NULL || c->dims == NULL) return EHFF_ERR_NULL;
+    if (c->n_layers < 1 || c->n_layers > EHFF_MAX_LAYERS) return EHFF_ERR_SHAPE;
+    for (l = 0; l <= c->n_layers; l++)
+        if (c->dims[l] < 1 || c->dims[l] > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
+    if (c->n_classes < 2 || c->n_classes > EHFF_MAX_CLASSES) return EHFF_ERR_SHAPE;
+    if (c->n_per_class < 1 || c->n_per_class > 64) return EHFF_ERR_SHAPE;
+    if ((uint32_t)c->n_classes * c->n_per_class > EHFF_MAX_PROTOTYPES) return EHFF_ERR_SHAPE;
+    if (c->recipe > EHFF_INT16 || c->join > EHFF_JOIN_WEIGHTED) return EHFF_ERR_RANGE;
+    if (c->flags > (EHFF_CAP | EHFF_REVIVE)) return EHFF_ERR_RANGE;
+    if (c->proto_bits != 16 && c->proto_bits != 8) return EHFF_ERR_RANGE;
+    if (c->kappa < 1 || c->kappa > EHFF_MAX_KAPPA || c->margin > EHFF_ONE) return EHFF_ERR_RANGE;
+    if (c->gate > 2 * EHFF_ONE && c->gate != EHFF_GATE_OFF) return EHFF_ERR_RANGE;
+    if (c->lr_w > EHFF_MAX_LR_W || c->lr_p > EHFF_MAX_LR_P) return EHFF_ERR_RANGE;
+    if (c->join == EHFF_JOIN_WEIGHTED) {
+        if (c->join_weight == NULL) return EHFF_ERR_NULL;
+        for (l = 0; l < c->n_layers; l++)
+            if (c->join_weight[l] > 1024) return EHFF_ERR_RANGE;
+    }
+    return EHFF_OK;
+}
+
+static uint32_t widest_of(const ehff_config *c)
+{
+    uint32_t l, w = 0;
+    for (l = 1; l <= c->n_layers; l++)
+        if (c->dims[l] > w) w = c->dims[l];
+    return w;
+}
+
+int ehff_net_sizes(const ehff_config *c, ehff_sizes *s)
+{
+    uint64_t state, weights = 0, protos = 0, scratch, blob, n_protos;
+    uint32_t l;
+    int status = check_config(c);
+    if (status != EHFF_OK) return status;
+    if (s == NULL) return EHFF_ERR_NULL;
+    n_protos = (uint64_t)c->n_classes * c->n_per_class;
+    state = sizeof(ehff_net) + c->n_layers * sizeof(ehff_layer);
+    blob = EHFF_BLOB_FIXED + c->n_layers * (uint64_t)EHFF_BLOB_LAYER;
+    for (l = 0; l < c->n_layers; l++) {
+        const uint64_t w = (uint64_t)c->dims[l] * c->dims[l + 1] * weight_bytes(c->recipe);
+        const uint64_t p = n_protos * c->dims[l + 1] * (c->proto_bits / 8);
+        const uint64_t scales = c->proto_bits == 8 ? n_protos * 2 : 0;
+        weights += align4(w);
+        protos += align4(p) + align4(scales);
+        blob += w + p + scales;
+    }
+    scratch = (uint64_t)widest_of(c) * 4 + n_protos * 8 + (uint64_t)c->n_classes * 8 + 2 * align4((uint64_t)widest_of(c) * 2);
+    if (state + weights + protos + scratch > UINT32_MAX || blob > UINT32_MAX) return EHFF_ERR_SHAPE;
+    s->state_bytes = (uint32_t)state;
+    s->weight_bytes = (uint32_t)weights;
+    s->proto_bytes = (uint32_t)protos;
+    s->scratch_bytes = (uint32_t)scratch;
+    s->ram_bytes = (uint32_t)(state + weights + protos + scratch);
+    s->blob_bytes = (uint32_t)blob;
+    return EHFF_OK;
+}
+
+uint32_t ehff_net_ram_bytes(const ehff_config *config)
+{
+    ehff_sizes s;
+    return ehff_net_sizes(config, &s) == EHFF_OK ? s.ram_bytes : 0;
+}
+
+int ehff_net_valid(const ehff_net *net) { return net != NULL && ((uintptr_t)net & 3) == 0 && net->magic == EHFF_MAGIC; }
+
+int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehff_net **out)
+{
+    ehff_sizes s;
+    ehff_net *net = (ehff_net *)arena;
+    uint32_t l, at;
+    int status = ehff_net_sizes(c, &s);
+    if (status != EHFF_OK) return status;
+    if (arena == NULL || out == NULL) return EHFF_ERR_NULL;
+    if (arena_bytes < s.ram_bytes || ((uintptr_t)arena & 3) != 0) return EHFF_ERR_ARENA;
+    net->ram_bytes = s.ram_bytes;
+    net->step = 0;
+    net->seed = c->seed;
+    net->kappa = c->kappa;
+    net->lr_w = c->lr_w;
+    net->widest = widest_of(c);
+    net->scratch = s.ram_bytes - s.scratch_bytes;
+    net->n_classes = c->n_classes;
+    net->n_per_class = c->n_per_class;
+    net->lr_p = c->lr_p;
+    net->margin = c->margin;
+    net->gate = c->gate;
+    net->n_layers = c->n_layers;
+    net->first_layer = 0;
+    net->recipe = c->recipe;
+    net->join = c->join;
+    net->flags = c->flags;
+    net->proto_bits = c->proto_bits;
+    at = s.state_bytes;
+    for (l = 0; l < c->n_layers; l++) {
+        ehff_layer *layer = ehff_layers(net) + l;
+        const uint32_t n_protos = (uint32_t)c->n_classes * c->n_per_class;
+        layer->n_in = c->dims[l];
+        layer->n_out = c->dims[l + 1];
+        layer->weights = at;
+        at += (uint32_t)align4((uint64_t)layer->n_in * layer->n_out * weight_bytes(c->recipe));
+        layer->protos = at;
+        at += (uint32_t)align4((uint64_t)n_protos * layer->n_out * (c->proto_bits / 8));
+        layer->scales = at;
+        at += c->proto_bits == 8 ? (uint32_t)align4((uint64_t)n_protos * 2) : 0;
+        layer->norm_sum = 0;
+        layer->updates = 0;
+        layer->join_weight = c->join == EHFF_JOIN_WEIGHTED ? c->join_weight[l] : 256;
+    }
+    net->magic = EHFF_MAGIC;
+    *out = net;
+    return EHFF_OK;
+}
+
+/* Four bytes of a counter's hash added: mean 510, standard deviation 147.8, nearly normal. */
+static int32_t bell(uint32_t row_key, uint32_t column)
+{
+    const uint32_t h = ehff_pair_bits(row_key, 2 * column);
+    const uint32_t g = ehff_pair_bits(row_key, 2 * column + 1);
+    return (int32_t)((h & 255) + (h >> 24) + (g & 255) + (g >> 24)) - 510;
+}
+
+/* Start values: weights of RMS EHFF_W_RMS (10639 = 24 / 147.8 in Q16), prototypes uniform on the sphere.
+ * Drawn as step 0xFFFFFFFF of the layer; prototype rows follow the weight rows. */
+static void draw(ehff_net *net)
+{
+    uint32_t l, i, j, root;
+    int32_t shift, *work = (int32_t *)ehff_at(net, net->scratch);
+    for (l = 0; l < net->n_layers; l++) {
+        const ehff_layer *layer = ehff_layers(net) + l;
+        const uint32_t key = ehff_layer_key(net->seed, 0xFFFFFFFFu, l);
+        for (i = 0; i < layer->n_out; i++) {
+            const uint32_t row = ehff_row_key(key, i);
+            for (j = 0; j < layer->n_in; j++) {
+                const int32_t v = bell(row, j) * 10639;
+                if (net->recipe == EHFF_INT8)
+                    ((int8_t *)ehff_at(net, layer->weights))[i * layer->n_in + j] = (int8_t)ehff_round_shift(v, 16);
+                else
+                    ((int16_t *)ehff_at(net, layer->weights))[i * layer->n_in + j] = (int16_t)ehff_round_shift(v, 8);
+            }
+        }
+        for (i = 0; net->proto_bits == 16 && i < (uint32_t)net->n_classes * net->n_per_class; i++) {
+            const uint32_t row = ehff_row_key(key, layer->n_out + i);
+            for (j = 0; j < layer->n_out; j++) work[j] = bell(row, j);
+            ehff_unit(work, layer->n_out, (int16_t *)ehff_at(net, layer->protos) + i * layer->n_out, &root, &shift);
+        }
+    }
+}
+
+int ehff_net_init(const ehff_config *config, void *arena, uint32_t arena_bytes, ehff_net **net)
+{
+    uint32_t i;
+    int status = ehff_net_layout(config, arena, arena_bytes, net);
+    if (status != EHFF_OK) return status;
+    for (i = (*net)->n_layers ? ehff_layers(*net)->weights : 0; i < (*net)->ram_bytes; i++) ((uint8_t *)arena)[i] = 0;
+    draw(*net);
+    return EHFF_OK;
+}
+
+static ehff_scratch scratch_of(const ehff_net *net)
+{
+    const uint32_t n_protos = (uint32_t)net->n_classes * net->n_per_class;
+    ehff_scratch s;
+    s.acc = (int32_t *)ehff_at(net, net->scratch);
+    s.cosine = s.acc + net->widest;
+    s.error = s.cosine + n_protos;
+    s.logit = s.error + n_protos;
+    s.joined = s.logit + net->n_classes;
+    s.u[0] = (int16_t *)(s.joined + net->n_classes);
+    s.u[1] = s.u[0] + ((net->widest + 1) & ~(uint32_t)1);
+    return s;
+}
+
+/* |y| in Q8 from the root of the accumulators (Q14), saturated. */
+static uint32_t norm_of(uint32_t root, int32_t shift)
+{
+    shift -= 6;
+    if (shift >= 0) return root > (EHFF_NORM_MAX >> shift) ? EHFF_NORM_MAX : root << shift;
+    if (shift < -31) return 0;
+    root >>= -shift;
+    return root > EHFF_NORM_MAX ? EHFF_NORM_MAX : root;
+}
+
+/* A layer's own class leads the next by this much, base 2, Q16. */
+static int32_t lead(const int32_t *logit, uint32_t n, uint32_t label)
+{
+    int32_t next = INT32_MIN;
+    uint32_t c;
+    for (c = 0; c < n; c++)
+        if (c != label && logit[c] > next) next = logit[c];
+    return logit[label] - next;
+}
+
+/* The single pass. label < 0: answer only. layer_scores, if given, takes each layer's logits. */
+static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *layer_scores)
+{
+    const ehff_scratch s = scratch_of(net);
+    const int32_t gate = (int32_t)ehff_round_shift64((int64_t)net->gate * net->kappa, 8);
+    uint32_t l, c, best = 0;
+    for (c = 0; c < net->n_classes; c++) s.joined[c] = 0;
+    for (l = 0; l < net->n_layers; l++) {
+        ehff_layer *layer = ehff_layers(net) + l;
+        int16_t *u = s.u[l & 1];
+        uint32_t root, norm;
+        int32_t shift, sum;
+        ehff_layer_forward(net, layer, x, s.acc);
+        ehff_unit(s.acc, layer->n_out, u, &root, &shift);
+        norm = norm_of(root, shift);
+        ehff_proto_cosines(net, layer, u, s.cosine);
+        ehff_proto_logits(net, s.cosine, s.logit);
+        if (layer_scores != NULL)
+            for (c = 0; c < net->n_classes; c++) *layer_scores++ = s.logit[c];
+        if (net->join != EHFF_JOIN_LAST || l + 1u == net->n_layers) {
+            sum = ehff_proto_logsumexp(s.logit, net->n_classes);
+            for (c = 0; c < net->n_classes; c++)
+                s.joined[c] += (int32_t)ehff_round_shift64((int64_t)(s.logit[c] - sum) * (int32_t)layer->join_weight, 8);
+        }
+        if (label >= 0 && l >= net->first_layer) {
+            if (layer->norm_sum == 0)
+                layer->norm_sum = norm << 10;
+            else
+                layer->norm_sum += norm - (layer->norm_sum >> 10);
+            if (net->gate == EHFF_GATE_OFF || lead(s.logit, net->n_classes, (uint32_t)label) < gate) {
+                layer->updates++;
+                ehff_proto_error(net, s.cosine, s.logit, (uint32_t)label, s.error);
+                ehff_proto_gradient(net, layer, u, s.cosine, s.error, s.acc);
+                ehff_layer_learn(net, layer, l, x, u, s.acc, norm);
+                ehff_proto_learn(net, layer, u, s.error, s.acc);
+            }
+        }
+        x = u;
+    }
+    for (c = 1; c < net->n_classes; c++)
+        if (s.joined[c] > s.joined[best]) best = c;
+    return (uint16_t)best;
+}
+
+/* Unit vectors within rounding: |x| <= 16384 + sqrt(65536) / 2 * 1.5, so that no sum overflows. */
+static int check_input(const ehff_net *net, const int16_t *x, uint32_t n_in)
+{
+    uint64_t sum = 0;
+    uint32_t j;
+    if (net == NULL || x == NULL) return EHFF_ERR_NULL;
+    if (!ehff_net_valid(net)) return EHFF_ERR_STATE;
+    if (n_in != ehff_layers(net)->n_in) return EHFF_ERR_SHAPE;
+    for (j = 0; j < n_in; j++) sum += (uint32_t)((int32_t)x[j] * x[j]);
+    return sum > (uint64_t)EHFF_MAX_LENGTH * EHFF_MAX_LENGTH ? EHFF_ERR_RANGE : EHFF_OK;
+}
+
+int ehff_net_predict(ehff_net *net, const int16_t *x, uint32_t n_in, uint16_t *label, int32_t *score)
+{
+    uint32_t c;
+    int status = check_input(net, x, n_in);
+    if (status != EHFF_OK) return status;
+    if (label == NULL) return EHFF_ERR_NULL;
+    *label = pass(net, x, -1, NULL);
+    if (score != NULL)
+        for (c = 0; c < net->n_classes; c++) score[c] = scratch_of(net).joined[c];
+    return EHFF_OK;
+}
+
+int ehff_net_train(ehff_net *net, const int16_t *x, uint32_t n_in, uint16_t label, uint16_t *predicted)
+{
+    uint16_t answer;
+    int status = check_input(net, x, n_in);
+    if (status != EHFF_OK) return status;
+    if (label >= net->n_classes) return EHFF_ERR_LABEL;
+    if (net->proto_bits != 16) return EHFF_ERR_FROZEN;
+    answer = pass(net, x, label, NULL);
+    net->step++;
+    if (predicted != NULL) *predicted = answer;
+    return EHFF_OK;
+}
+
+int ehff_net_predict_rows(ehff_net *net, const int16_t *x, uint32_t n_samples, uint32_t n_in, uint16_t *predicted,
+                          int32_t *scores)
+{
+    uint32_t i;
+    int status = EHFF_OK;
+    if (net == NULL || x == NULL || predicted == NULL) return EHFF_ERR_NULL;
+    for (i = 0; i < n_samples && status == EHFF_OK; i++)
+        status = ehff_net_predict(net, x + (size_t)i * n_in, n_in, predicted + i,
+                                  scores == NULL ? NULL : scores + (size_t)i * net->n_classes);
+    return status;
+}
+
+int ehff_net_train_rows(ehff_net *net, const int16_t *x, uint32_t n_samples, uint32_t n_in, const uint16_t *labels,
+                        uint16_t *predicted)
+{
+    uint32_t i;
+    int status = EHFF_OK;
+    if (net == NULL || x == NULL || labels == NULL) return EHFF_ERR_NULL;
+    for (i = 0; i < n_samples && status == EHFF_OK; i++)
+        status = ehff_net_train(net, x + (size_t)i * n_in, n_in, labels[i], predicted == NULL ? NULL : predicted + i);
+    return status;
+}
+
+int ehff_net_layer_scores(ehff_net *net, const int16_t *x, uint32_t n_in, int32_t *score)
+{
+    int status = check_input(net, x, n_in);
+    if (status != EHFF_OK) return status;
+    if (score == NULL) return EHFF_ERR_NULL;
+    (void)pass(net, x, -1, score);
+    return EHFF_OK;
+}

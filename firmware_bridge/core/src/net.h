@@ -1,0 +1,71 @@
+/* What lies in an arena: header, table of layers, weights, prototypes, scratch; all addressed by offsets. */
+#ifndef EHFF_NET_H
+#define EHFF_NET_H
+
+#include "ehff/ehff.h"
+
+#ifndef EHFF_RATE_N
+#define EHFF_RATE_N n_in
+#endif
+#define EHFF_MAGIC 0x46464845u /* "EHFF" */
+#define EHFF_W_RMS 24 /* RMS of fresh or quantized weights, in int8 steps: 5.3 of them below the limit */
+#define EHFF_W8_LIMIT 127
+#define EHFF_W16_LIMIT 32512 /* 127 * 256: the int8 view of a master never exceeds 127 */
+#define EHFF_MAX_LENGTH 16640 /* of an input or a prototype: 1.0 in Q14 plus the rounding of 65,536 elements */
+#define EHFF_BLOB_FIXED 64 /* header and closing CRC of a blob, and bytes a layer in it */
+#define EHFF_BLOB_LAYER 16
+#define EHFF_NORM_MAX 0x3FFFFFu /* largest |y|, Q8, that the running mean counts: its sum of 1024 fits 32 bits */
+
+typedef struct {
+    uint32_t n_in, n_out;
+    uint32_t weights, protos, scales; /* offsets from the start of the arena */
+    uint32_t norm_sum; /* running mean of |y| times 1024, Q8 */
+    uint32_t updates;
+    uint32_t join_weight;
+} ehff_layer;
+
+struct ehff_net {
+    uint32_t magic;
+    uint32_t ram_bytes;
+    uint32_t step, seed;
+    uint32_t kappa, lr_w;
+    uint32_t widest; /* outputs of the widest layer */
+    uint32_t scratch; /* offset */
+    uint16_t n_classes, n_per_class;
+    uint16_t lr_p, margin, gate;
+    uint8_t n_layers, first_layer, recipe, join, flags, proto_bits;
+    /* ehff_layer[n_layers] follows */
+};
+
+/* The scratch of one step. acc serves the outputs first and the gradient after. */
+typedef struct {
+    int32_t *acc; /* widest */
+    int32_t *cosine; /* n_classes * n_per_class, Q14 */
+    int32_t *error; /* n_classes * n_per_class, Q15 */
+    int32_t *logit; /* n_classes, base 2, Q16 */
+    int32_t *joined; /* n_classes, base 2, Q16 */
+    int16_t *u[2]; /* widest each: this layer's input and its output, in turn */
+} ehff_scratch;
+
+static inline ehff_layer *ehff_layers(const ehff_net *net) { return (ehff_layer *)((uintptr_t)net + sizeof(ehff_net)); }
+static inline void *ehff_at(const ehff_net *net, uint32_t offset) { return (void *)((uintptr_t)net + offset); }
+
+int ehff_net_valid(const ehff_net *net);
+int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehff_net **out);
+
+/* layer.c */
+void ehff_layer_forward(const ehff_net *net, const ehff_layer *layer, const int16_t *x, int32_t *acc);
+void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t index, const int16_t *x,
+                      const int16_t *u, const int32_t *t, uint32_t norm);
+
+/* proto.c */
+void ehff_proto_cosines(const ehff_net *net, const ehff_layer *layer, const int16_t *u, int32_t *cosine);
+void ehff_proto_logits(const ehff_net *net, const int32_t *cosine, int32_t *logit);
+int32_t ehff_proto_logsumexp(const int32_t *logit, uint32_t n);
+void ehff_proto_error(const ehff_net *net, const int32_t *cosine, int32_t *logit, uint32_t label, int32_t *error);
+void ehff_proto_gradient(const ehff_net *net, const ehff_layer *layer, const int16_t *u, const int32_t *cosine,
+                         const int32_t *error, int32_t *t);
+void ehff_proto_learn(const ehff_net *net, const ehff_layer *layer, const int16_t *u, const int32_t *error,
+                      int32_t *work);
+
+#endif
