@@ -55,13 +55,15 @@ class EncoderRecipe:
 
     features: empty for one feature per raw value; else of "mav", "rms", "wl" over a (time, channel) window.
     segments: equal parts of the window, each with its own mav and rms.
-    log: take log2 of each feature.  standardize: subtract the mean, divide by the deviation, per feature.
+    log: take log2 of each feature.  center: subtract each feature's mean over the training rows.
+    standardize: besides, divide by its deviation.
     bias: a last feature of this value, in the features' units (4096 is one deviation when standardized).
     """
 
     features: tuple[str, ...] = ()
     segments: int = 1
     log: bool = False
+    center: bool = False
     standardize: bool = False
     bias: int = 0
 

@@ -53,7 +53,8 @@ static void step_int16(int16_t *w, const int16_t *x, uint32_t n, int32_t m)
     }
 }
 
-/* dW = rate / max(|y|, mean |y|) * t x^T, rate = lr_w * R^2 * N (docs/explanation/arithmetic.md).
+/* dW = rate / max(|y|, mean |y|) * t x^T, where rate = lr_w * n_in * R^2: lr_w times the squared length of a
+ * fresh row, so that the rate is relative.
  * A row's factor m is a 47-bit product rounded to Q8 and saturated; a row with m = 0 is skipped, which no
  * kernel can change. t: n_out, Q29, |t| < 2^31.  norm: |y|, Q8. */
 void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t index, const int16_t *x,
@@ -63,7 +64,7 @@ void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t ind
     const uint32_t mean = layer->norm_sum >> 10;
     uint32_t i, inverse, factor, key;
     int32_t norm_shift, rate_shift, shift;
-    uint64_t rate = (uint64_t)net->lr_w * EHFF_RATE_N * (EHFF_W_RMS * EHFF_W_RMS);
+    uint64_t rate = (uint64_t)net->lr_w * n_in * (EHFF_W_RMS * EHFF_W_RMS);
     if ((net->flags & EHFF_CAP) && norm < mean) norm = mean;
     if (norm == 0 || rate == 0) return;
     inverse = ehff_reciprocal(norm, &norm_shift);

@@ -131,7 +131,7 @@ static int32_t bell(uint32_t row_key, uint32_t column)
     return (int32_t)((h & 255) + (h >> 24) + (g & 255) + (g >> 24)) - 510;
 }
 
-/* Start values: weights of RMS EHFF_W_RMS (10639 = 24 / 147.8 in Q16), prototypes uniform on the sphere.
+/* Start values: weights of RMS EHFF_W_RMS (7095 = 16 / 147.8 in Q16), prototypes uniform on the sphere.
  * Drawn as step 0xFFFFFFFF of the layer; prototype rows follow the weight rows. */
 static void draw(ehff_net *net)
 {
@@ -143,7 +143,7 @@ static void draw(ehff_net *net)
         for (i = 0; i < layer->n_out; i++) {
             const uint32_t row = ehff_row_key(key, i);
             for (j = 0; j < layer->n_in; j++) {
-                const int32_t v = bell(row, j) * 10639;
+                const int32_t v = bell(row, j) * 7095;
                 if (net->recipe == EHFF_INT8)
                     ((int8_t *)ehff_at(net, layer->weights))[i * layer->n_in + j] = (int8_t)ehff_round_shift(v, 16);
                 else

@@ -4,11 +4,8 @@
 
 #include "ehff/ehff.h"
 
-#ifndef EHFF_RATE_N
-#define EHFF_RATE_N n_in
-#endif
 #define EHFF_MAGIC 0x46464845u /* "EHFF" */
-#define EHFF_W_RMS 24 /* RMS of fresh or quantized weights, in int8 steps: 5.3 of them below the limit */
+#define EHFF_W_RMS 16 /* RMS of fresh or quantized weights, in int8 steps: 8 of them below the limit */
 #define EHFF_W8_LIMIT 127
 #define EHFF_W16_LIMIT 32512 /* 127 * 256: the int8 view of a master never exceeds 127 */
 #define EHFF_MAX_LENGTH 16640 /* of an input or a prototype: 1.0 in Q14 plus the rounding of 65,536 elements */

@@ -1,0 +1,355 @@
+"""The arithmetic again, in plain Python integers: the oracle that the C core is tested against, bit for bit.
+
+It follows docs/explanation/arithmetic.md, not the C: one function a definition, no arrays, no tricks.
+Vectors are lists of int. Q formats and ranges are those of the document.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edgehff.recipe import GATE_OFF, CoreConfig
+
+ONE = 16384
+W_RMS = 16
+W_LIMIT = {"int8": 127, "int16": 32512}
+NORM_MAX = 2**22 - 1
+U32 = 2**32 - 1
+
+EXP2 = [round(2**15 * 2 ** (-i / 32)) for i in range(33)]
+LOG2 = [round(2**16 * math.log2(1 + i / 32)) for i in range(33)]
+
+
+def round_shift(v: int, shift: int) -> int:
+    """round_half_up(v / 2**shift)."""
+    return (v + (1 << shift >> 1)) >> shift
+
+
+def clamp(v: int, limit: int) -> int:
+    """V within -limit..limit."""
+    return max(-limit, min(limit, v))
+
+
+def mantissa(v: int) -> tuple[int, int]:
+    """(m, s): v > 0 as m * 2**s rounded down, 2**15 <= m < 2**16."""
+    s = v.bit_length() - 16
+    return (v >> s if s >= 0 else v << -s), s
+
+
+def reciprocal(v: int) -> tuple[int, int]:
+    """(r, s): 1/v is about r * 2**-(31 + s), 2**15 <= r <= 2**16."""
+    m, s = mantissa(v)
+    return 2**31 // m, s
+
+
+def exp2_neg(z: int) -> int:
+    """2**-z: z Q16 -> Q15, by a table of 33 and a straight line between."""
+    whole, fraction = z >> 16, z & 0xFFFF
+    if whole > 15:
+        return 0
+    at, rest = fraction >> 11, fraction & 2047
+    return round_shift((EXP2[at] << 11) - (EXP2[at] - EXP2[at + 1]) * rest, 11 + whole)
+
+
+def log2(v: int) -> int:
+    """log2(v), v >= 1 -> Q16; log2(0) is 0."""
+    if v == 0:
+        return 0
+    whole = v.bit_length() - 1
+    fraction = (v << (31 - whole)) & (2**31 - 1)
+    at, rest = fraction >> 26, (fraction >> 10) & 0xFFFF
+    return (whole << 16) + LOG2[at] + round_shift((LOG2[at + 1] - LOG2[at]) * rest, 16)
+
+
+def unit(a: Sequence[int]) -> tuple[list[int], int, int]:
+    """(u, root, shift): u = a / |a| in Q14, |a| is about root * 2**shift. Zero gives zero."""
+    top = max(abs(v) for v in a)
+    if top == 0:
+        return [0] * len(a), 0, 0
+    # the core takes the bits of all magnitudes or-ed, whose length is that of the largest
+    s = top.bit_length() - 15
+    m = [round_shift(v, s) if s > 0 else v << -s for v in a]
+    root = math.isqrt(sum(v * v for v in m) << 16)
+    r, rs = reciprocal(root)
+    k = 9 + rs
+    u = [min(ONE, (abs(v) * r + (1 << k >> 1)) >> k) for v in m]
+    return [-w if v < 0 else w for w, v in zip(u, m, strict=True)], root, s - 8
+
+
+def norm_q8(root: int, shift: int) -> int:
+    """|y| in int8 steps, Q8, from the root of accumulators in Q14; saturated."""
+    shift -= 6
+    return min(NORM_MAX, root << shift if shift >= 0 else root >> -shift)
+
+
+# ---- random bits by counter ----
+
+
+def _mix(h: int) -> int:
+    h ^= h >> 16
+    h = h * 0x85EBCA6B & U32
+    h ^= h >> 13
+    h = h * 0xC2B2AE35 & U32
+    return h ^ (h >> 16)
+
+
+def layer_key(seed: int, step: int, layer: int) -> int:
+    """The key of one layer at one step."""
+    return _mix((_mix((_mix((seed + 0x9E3779B9) & U32) + step) & U32) + layer * 0x85EBCA77) & U32)
+
+
+def row_key(key: int, row: int) -> int:
+    """The key of one row."""
+    return _mix((key + row * 0xC2B2AE3D) & U32)
+
+
+def pair_bits(key: int, pair: int) -> int:
+    """32 bits for the columns 2 * pair (low half) and 2 * pair + 1 (high half)."""
+    h = (key + pair * 0x9E3779B9) & U32
+    h ^= h >> 16
+    h = h * 0x85EBCA6B & U32
+    return h ^ (h >> 13)
+
+
+def random16(key: int, column: int) -> int:
+    """16 bits for one column of a row."""
+    return pair_bits(key, column >> 1) >> (16 * (column & 1)) & 0xFFFF
+
+
+def bell(key: int, column: int) -> int:
+    """A start value: four random bytes added, less their mean; deviation 147.8."""
+    h, g = pair_bits(key, 2 * column), pair_bits(key, 2 * column + 1)
+    return (h & 255) + (h >> 24) + (g & 255) + (g >> 24) - 510
+
+
+# ---- a network ----
+
+
+@dataclass
+class LayerState:
+    """One layer: weight[row][column], prototype[class * n_per_class + k][row], norm_sum, and updates made."""
+
+    weight: list[list[int]]
+    prototype: list[list[int]]
+    norm_sum: int = 0
+    updates: int = 0
+    scale: list[int] = field(default_factory=list)
+
+
+@dataclass
+class NetState:
+    """A network and its counters."""
+
+    config: CoreConfig
+    layers: list[LayerState]
+    step: int = 0
+    first_layer: int = 0
+
+
+def init(config: CoreConfig) -> NetState:
+    """Start values drawn from the seed, as step 2**32 - 1."""
+    layers = []
+    for index, (n_in, n_out) in enumerate(zip(config.dims, config.dims[1:], strict=False)):
+        key = layer_key(config.seed, U32, index)
+        shift = 16 if config.arith == "int8" else 8
+        weight = [[round_shift(bell(row_key(key, i), j) * 7095, shift) for j in range(n_in)] for i in range(n_out)]
+        rows = range(n_out, n_out + config.n_classes * config.n_per_class)
+        prototype = [unit([bell(row_key(key, i), j) for j in range(n_out)])[0] for i in rows]
+        layers.append(LayerState(weight, prototype))
+    return NetState(config, layers)
+
+
+def forward(config: CoreConfig, weight: Sequence[Sequence[int]], x: Sequence[int]) -> list[int]:
+    """relu(W x); an int16 master is seen as (w + 128) >> 8."""
+
+    def view(w: int) -> int:
+        return w if config.arith == "int8" else (w + 128) >> 8
+
+    return [max(0, sum(view(w) * v for w, v in zip(row, x, strict=True))) for row in weight]
+
+
+def cosines(config: CoreConfig, layer: LayerState, u: Sequence[int]) -> list[int]:
+    """The cosine with each prototype, Q14."""
+    sums = [sum(a * b for a, b in zip(p, u, strict=True)) for p in layer.prototype]
+    if config.proto_bits == 8:
+        return [round_shift(v * scale, 22) for v, scale in zip(sums, layer.scale, strict=True)]
+    return [round_shift(v, 14) for v in sums]
+
+
+def _logit(config: CoreConfig, cosine: int) -> int:
+    return round_shift(cosine * config.kappa, 8)
+
+
+def logits(config: CoreConfig, cosine: Sequence[int]) -> list[int]:
+    """One logit a class, base 2, Q16: log2 of the mean of 2**logit over its prototypes."""
+    k = config.n_per_class
+    out = []
+    for c in range(config.n_classes):
+        own = [_logit(config, v) for v in cosine[c * k : (c + 1) * k]]
+        top = max(own)
+        if k > 1:
+            top += log2(sum(exp2_neg(max(own) - v) for v in own)) - (15 << 16) - log2(k)
+        out.append(top)
+    return out
+
+
+def logsumexp(values: Sequence[int]) -> int:
+    """log2 of the sum of 2**value, Q16."""
+    return max(values) + log2(sum(exp2_neg(max(values) - v) for v in values)) - (15 << 16)
+
+
+def softmax(values: Sequence[int]) -> list[int]:
+    """2**value over their sum, Q15."""
+    powers = [exp2_neg(max(values) - v) for v in values]
+    r, s = reciprocal(sum(powers))
+    return [(e * r + (1 << (15 + s))) >> (16 + s) for e in powers]
+
+
+def error(config: CoreConfig, cosine: Sequence[int], logit: Sequence[int], label: int) -> list[int]:
+    """Softmax less onehot, with the margin off the own class, spread over each class's prototypes: Q15."""
+    shifted = list(logit)
+    shifted[label] -= _logit(config, config.margin)
+    e = softmax(shifted)
+    e[label] -= 32768
+    k = config.n_per_class
+    if k == 1:
+        return e
+    out = []
+    for c in range(config.n_classes):
+        share = softmax([_logit(config, v) for v in cosine[c * k : (c + 1) * k]])
+        out += [round_shift(e[c] * r, 15) for r in share]
+    return out
+
+
+def gradient(layer: LayerState, u: Sequence[int], cosine: Sequence[int], e: Sequence[int]) -> list[int]:
+    """The gradient at u without its part along u, Q29."""
+    along = round_shift(sum(a * b for a, b in zip(e, cosine, strict=True)), 14)
+    return [sum(e[c] * p[i] for c, p in enumerate(layer.prototype)) - along * u[i] for i in range(len(u))]
+
+
+def learn_weights(
+    state: NetState, index: int, x: Sequence[int], u: Sequence[int], t: Sequence[int], norm: int
+) -> None:
+    """W -= rate / max(|y|, mean) * t x^T, row by row."""
+    config, layer = state.config, state.layers[index]
+    if config.cap:
+        norm = max(norm, layer.norm_sum >> 10)
+    rate = config.lr_w * config.dims[index] * W_RMS**2
+    if norm == 0 or rate == 0:
+        return
+    r, norm_shift = reciprocal(norm)
+    m, rate_shift = mantissa(rate)
+    factor = m * r >> 16
+    shift = max(0, 44 + norm_shift - rate_shift)
+    if shift > 62:
+        return
+    key = layer_key(config.seed, state.step, index)
+    for i, row in enumerate(layer.weight):
+        if u[i] == 0 and not (config.revive and t[i] < 0):
+            continue
+        step = clamp(round_shift(t[i] * (factor if u[i] else factor // 10), shift), 32767)
+        if step == 0:
+            continue
+        own = row_key(key, i)
+        for j, v in enumerate(x):
+            if config.arith == "int8":
+                d = (step * v + random16(own, j) * 64 + 32) >> 22
+            else:
+                d = round_shift(step * v, 14)
+            row[j] = clamp(row[j] - d, W_LIMIT[config.arith])
+
+
+def learn_prototypes(config: CoreConfig, layer: LayerState, u: Sequence[int], e: Sequence[int]) -> None:
+    """P = unit(p - lr_p * e * u), where the step is at least 8 in Q14."""
+    for c, p in enumerate(layer.prototype):
+        k = round_shift(config.lr_p * e[c], 15)
+        if abs(k) >= 8:
+            layer.prototype[c] = unit([16 * a - round_shift(k * b, 10) for a, b in zip(p, u, strict=True)])[0]
+
+
+def run(state: NetState, x: Sequence[int], label: int | None = None) -> list[int]:
+    """One pass: joined log2-probabilities, Q16. With a label each layer learns before handing its answer on."""
+    config = state.config
+    joined = [0] * config.n_classes
+    gate = round_shift(config.gate * config.kappa, 8)
+    for index, layer in enumerate(state.layers):
+        u, root, shift = unit(forward(config, layer.weight, x))
+        norm = norm_q8(root, shift)
+        cosine = cosines(config, layer, u)
+        logit = logits(config, cosine)
+        if config.join != "last" or index + 1 == config.n_layers:
+            weight = config.join_weight[index] if config.join == "weighted" else 256
+            total = logsumexp(logit)
+            joined = [a + round_shift((v - total) * weight, 8) for a, v in zip(joined, logit, strict=True)]
+        if label is not None and index >= state.first_layer:
+            if layer.norm_sum == 0:
+                layer.norm_sum = norm << 10
+            else:
+                layer.norm_sum += norm - (layer.norm_sum >> 10)
+            lead = logit[label] - max(v for c, v in enumerate(logit) if c != label)
+            if config.gate == GATE_OFF or lead < gate:
+                layer.updates += 1
+                e = error(config, cosine, logit, label)
+                t = gradient(layer, u, cosine, e)
+                learn_weights(state, index, x, u, t, norm)
+                learn_prototypes(config, layer, u, e)
+        x = u
+    return joined
+
+
+def predict(state: NetState, x: Sequence[int]) -> int:
+    """The class of x; ties go to the lower one."""
+    scores = run(state, x)
+    return scores.index(max(scores))
+
+
+def train(state: NetState, x: Sequence[int], label: int) -> int:
+    """One step; returns the class given before it."""
+    scores = run(state, x, label)
+    state.step = state.step + 1 & U32
+    return scores.index(max(scores))
+
+
+# ---- the encoder ----
+
+
+def window_features(raw: Sequence[Sequence[int]], features: Sequence[str], segments: int, log: bool) -> list[int]:
+    """mav, rms and wl of raw[time][channel], in that order."""
+    n_time, width = len(raw), len(raw[0])
+    length = n_time // segments
+
+    def scaled(v: int, one: int) -> int:
+        return log2(v + one) if log else v
+
+    cuts = [[[raw[t][c] for t in range(s * length, (s + 1) * length)] for c in range(width)] for s in range(segments)]
+    out = []
+    if "mav" in features:
+        out += [scaled(sum(map(abs, v)), length) for cut in cuts for v in cut]
+    if "rms" in features:
+        out += [scaled(math.isqrt(sum(w * w for w in v) * length * 256), 16 * length) for cut in cuts for v in cut]
+    if "wl" in features:
+        out += [scaled(sum(abs(raw[t][c] - raw[t - 1][c]) for t in range(1, n_time)), n_time) for c in range(width)]
+    return out
+
+
+def plain_features(raw: Sequence[int], log: bool) -> list[int]:
+    """The values themselves, or sign(v) * log2(1 + |v|)."""
+    return [(-log2(1 - v) if v < 0 else log2(1 + v)) for v in raw] if log else list(raw)
+
+
+def encode(
+    features: Sequence[int],
+    offset: Sequence[int] | None,
+    gain: Sequence[int] | None,
+    gain_shift: int,
+    bias: int,
+) -> list[int]:
+    """The unit vector of standardized features, with the bias as a last one where it is not 0."""
+    z = list(features)
+    if offset is not None and gain is not None:
+        z = [clamp(round_shift((f - o) * g, gain_shift), 32767) for f, o, g in zip(z, offset, gain, strict=True)]
+    if bias:
+        z.append(bias)
+    return unit(z)[0]
