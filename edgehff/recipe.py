@@ -75,8 +75,8 @@ class Recipe:
     layers: tuple[int, ...] = (128, 64)
     arith: str = "int16"
     prototypes_per_class: int = 1
-    scale: float = 12.0
-    margin: float = 0.0
+    scale: float = 30.0
+    margin: float = 0.1
     join: str = "sum_logp"
     join_weights: tuple[float, ...] = ()
     gate: float | None = 0.3
@@ -84,9 +84,10 @@ class Recipe:
     revive: bool = True
     lr: float = 0.1
     lr_prototypes: float = 0.1
-    lr_decay: float = 0.85
+    lr_final: float = 0.05
     epochs: int = 10
     personal_lr: float = 0.1
+    personal_lr_prototypes: float = 0.05
     seed: int = 1
     data: str = ""
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
@@ -145,9 +146,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "margin": (0, 1),
     "lr": (0, 16),
     "lr_prototypes": (0, 0.5),
-    "lr_decay": (0.01, 1),
+    "lr_final": (0.001, 1),
     "epochs": (1, 100_000),
     "personal_lr": (0, 16),
+    "personal_lr_prototypes": (0, 0.5),
     "seed": (0, 2**32 - 1),
 }
 

@@ -1,0 +1,1 @@
+"""Measurements behind the figures of the documentation: each is one function and one command."""

@@ -1,0 +1,1 @@
+"""The integer network as data: encoder, layers, prototypes, and the model file."""

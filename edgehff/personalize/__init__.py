@@ -1,0 +1,1 @@
+"""Personalization: a trained network goes on learning on the device of one person, one machine, one room."""

@@ -1,0 +1,1 @@
+"""Training: networks learn from data sets, and report as they go."""
