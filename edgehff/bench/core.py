@@ -17,7 +17,7 @@ from edgehff.data.split import stratified_folds
 from edgehff.model.encoding import fit_encoding
 from edgehff.model.network import Network
 from edgehff.recipe import EncoderRecipe, Recipe
-from edgehff.train.local import decayed_rates, shuffled
+from edgehff.train.local import decayed_rates, pass_order
 from edgehff.train.metrics import accuracy, bootstrap_interval
 from edgehff.train.reference import FloatTwin
 
@@ -68,7 +68,7 @@ def digits_run(data: Dataset, fold: int, seed: int, with_float: bool) -> dict[st
             else:
                 factor = recipe.lr_final ** (epoch / (recipe.epochs - 1))
                 learner.lr, learner.lr_prototypes = recipe.lr * factor, recipe.lr_prototypes * factor
-            order = shuffled(len(rows), seed, epoch)
+            order = pass_order(len(rows), seed, epoch)
             learner.train(x[order], rows.y[order])
             if epoch + 1 in (1, recipe.epochs):
                 out[f"{name}_{epoch + 1}"] = accuracy(learner.predict(x_test), test.y)
@@ -121,7 +121,7 @@ def stability_run(data: Dataset, arith: str, ablation: str, seed: int, steps: in
     x, x_test = encoder.encode(rows.x), encoder.encode(test.x)
     net = Net(recipe.core_config(encoder.n_features, data.n_classes))
     n = len(rows)
-    stream = np.concatenate([shuffled(n, seed, epoch) for epoch in range(steps // n + 1)])[:steps]
+    stream = np.concatenate([pass_order(n, seed, epoch) for epoch in range(steps // n + 1)])[:steps]
     parts = [stream[: 20 * n], *np.array_split(stream[20 * n : -n], 20), stream[-n:]]
     shares, accuracies = [], []
     for part in parts:

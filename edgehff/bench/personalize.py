@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from edgehff.bench.baselines import SoftmaxRegression
 from edgehff.core import Net
 from edgehff.data.dataset import Dataset
+from edgehff.data.split import shuffled
 from edgehff.errors import DataError
 from edgehff.recipe import EncoderRecipe, Recipe, lr_p_of, lr_w_of
-from edgehff.train.local import shuffled, trained
+from edgehff.train.local import trained
 from edgehff.train.metrics import accuracy, bootstrap_interval
 
 ORDERS = ("shuffled", "recording")
@@ -34,7 +35,7 @@ CANDIDATES = tuple(
     for segments in (1, 5)
     for k in (1, 3)
 )
-RATES = tuple((lr, lr_p) for lr in (0.02, 0.06, 0.12, 0.2) for lr_p in (0.01, 0.03, 0.06))
+RATES = tuple((lr, lr_p) for lr in (0.02, 0.06, 0.12, 0.2, 0.5) for lr_p in (0.01, 0.03, 0.06, 0.15))
 PENALTIES = (0.1, 1.0, 10.0)
 
 
@@ -50,7 +51,7 @@ class Person:
     def order(self, name: str) -> NDArray[np.int64]:
         """Row numbers of the first series as they come."""
         n = len(self.y_first)
-        return shuffled(n, 1, 0) if name == "shuffled" else np.arange(n)
+        return shuffled(n, seed=1) if name == "shuffled" else np.arange(n)
 
 
 def after_one_pass(net: Net, person: Person, order: str, rates: tuple[float, float], first_layer: int = 0) -> float:
@@ -72,7 +73,7 @@ def people_with_both(data: Dataset) -> list[int]:
 
 def folds_by_person(people: list[int], n_folds: int, seed: int) -> list[list[int]]:
     """The people dealt to folds in an order drawn from the seed."""
-    dealt = [people[i] for i in shuffled(len(people), seed, 0)]
+    dealt = [people[i] for i in shuffled(len(people), seed)]
     return [dealt[fold::n_folds] for fold in range(n_folds)]
 
 

@@ -93,31 +93,16 @@ def from_arrays(
         DataError: an array has a dtype that cannot be used, or `check` refuses the result.
     """
     labels, names = _classes(name, np.asarray(y), class_names)
-    samples = _samples(name, np.asarray(x))
-    n_bad = 0 if samples.dtype.kind != "f" else int(np.size(samples)) - int(np.isfinite(samples).sum())
-    if n_bad:
-        rows = ~np.isfinite(samples.reshape(len(samples), -1)).all(axis=1)
-        raise DataError(
-            f"{name}: {n_bad} values are NaN or infinite in {int(rows.sum())} rows, "
-            f"the first in row {int(rows.argmax())}",
-            hint="remove those rows, or fill the gaps before saving the data",
-        )
-    if labels.size and (int(labels.min()) < 0 or int(labels.max()) >= MAX_CLASSES):
-        row = int(((labels < 0) | (labels >= MAX_CLASSES)).argmax())
-        raise DataError(
-            f"{name}: row {row} has label {int(labels[row])}; labels are 0 to {MAX_CLASSES - 1}",
-            hint="number the classes from 0, or store the labels as strings",
-        )
     dataset = Dataset(
         name=name,
-        x=samples,
-        y=labels.astype(np.uint16),
+        x=_samples(name, np.asarray(x)),
+        y=labels,
         class_names=names,
         group=None if group is None else _groups(name, np.asarray(group)),
         is_test=None if is_test is None else _mask(name, np.asarray(is_test)),
     )
     check(dataset)
-    return dataset
+    return replace(dataset, y=labels.astype(np.uint16))
 
 
 def check(dataset: Dataset) -> None:
@@ -125,20 +110,29 @@ def check(dataset: Dataset) -> None:
 
     Raises:
         DataError: no rows, numbers of rows that differ, samples of 0 or more than 65,536 values, a dtype
-            outside SAMPLE_DTYPES, a label that names no class, fewer than 2 or more than 1,024 classes, two
-            classes of one name, or a class without a sample.
+            outside SAMPLE_DTYPES, NaN or infinite values, a label that is negative, above 1,023 or names no
+            class, fewer than 2 or more than 1,024 classes, two classes of one name, or a class without a
+            sample.
     """
     name, n = dataset.name, len(dataset.x) if dataset.x.ndim else 0
     if n == 0:
-        raise DataError(f"{name}: no samples", hint="try: edgehff data list")
+        raise DataError(f"{name}: no samples", hint="edgehff data list shows data sets to start from")
     for field, rows in (("y", dataset.y), ("group", dataset.group), ("is_test", dataset.is_test)):
         if rows is not None and rows.shape != (n,):
             raise DataError(
-                f"{name}: X has {n} rows, {field} has shape {rows.shape}", hint=f"give {field} one value a row"
+                f"{name}: X has {n} rows, {field} has shape {rows.shape}",
+                hint=f"give {field} one value a row",
             )
-    if dataset.x.dtype.name not in SAMPLE_DTYPES:
+    _check_samples(dataset)
+    _check_labels(dataset)
+    _check_classes(dataset)
+
+
+def _check_samples(dataset: Dataset) -> None:
+    name, x = dataset.name, dataset.x
+    if x.dtype.name not in SAMPLE_DTYPES:
         raise DataError(
-            f"{name}: samples are {dataset.x.dtype}, not one of {', '.join(SAMPLE_DTYPES)}",
+            f"{name}: samples are {x.dtype}, not one of {', '.join(SAMPLE_DTYPES)}",
             hint="save X.astype(np.float32)",
         )
     if not 1 <= dataset.n_features <= MAX_SAMPLE_VALUES:
@@ -147,17 +141,36 @@ def check(dataset: Dataset) -> None:
             f"1 to {MAX_SAMPLE_VALUES} are possible",
             hint="shorten the window or shrink the image",
         )
-    _check_classes(dataset)
+    if x.dtype.kind == "f":
+        finite = np.isfinite(x.reshape(len(x), -1))
+        if not finite.all():
+            bad = ~finite.all(axis=1)
+            raise DataError(
+                f"{name}: {int(finite.size - finite.sum())} values are NaN or infinite "
+                f"in {int(bad.sum())} rows, the first in row {int(bad.argmax())}",
+                hint="remove those rows, or fill the gaps before saving the data",
+            )
+
+
+def _check_labels(dataset: Dataset) -> None:
+    name, y = dataset.name, dataset.y
+    outside = (y < 0) | (y >= MAX_CLASSES)
+    if outside.any():
+        row = int(outside.argmax())
+        raise DataError(
+            f"{name}: row {row} has label {int(y[row])}; labels are 0 to {MAX_CLASSES - 1}",
+            hint="number the classes from 0, or store the labels as strings",
+        )
+    names = dataset.class_names
+    if int(y.max()) >= len(names):
+        raise DataError(
+            f"{name}: row {int(y.argmax())} has label {int(y.max())}, and there are {len(names)} class names",
+            hint=f"give {int(y.max()) + 1} class names, or correct the labels",
+        )
 
 
 def _check_classes(dataset: Dataset) -> None:
     name, names = dataset.name, dataset.class_names
-    top = int(dataset.y.max())
-    if top >= len(names):
-        raise DataError(
-            f"{name}: row {int(dataset.y.argmax())} has label {top}, and there are {len(names)} class names",
-            hint=f"give {top + 1} class names, or correct the labels",
-        )
     if not 2 <= len(names) <= MAX_CLASSES:
         raise DataError(
             f"{name}: {len(names)} class{'' if len(names) == 1 else 'es'}; 2 to {MAX_CLASSES} are possible",
@@ -213,11 +226,13 @@ def _classes(
                 hint="add it to class_names, or leave class_names out",
             )
         return np.array([number[str(c)] for c in y.ravel()], np.int64).reshape(y.shape), names
-    hint = "save y.astype(np.int64)"
+    hint = "save y.astype(np.int64), or names with y.astype(str)"
     if y.dtype.kind == "f" and y.size:
         odd = y != np.floor(y)
         row = int(odd.ravel().argmax())
-        raise DataError(f"{name}: labels are {y.dtype}, not integers: row {row} has {y.ravel()[row]}", hint=hint)
+        raise DataError(
+            f"{name}: labels are {y.dtype}, not integers: row {row} has {y.ravel()[row]}", hint=hint
+        )
     raise DataError(f"{name}: labels are {y.dtype}, not integers or strings", hint=hint)
 
 
@@ -235,5 +250,7 @@ def _mask(name: str, is_test: NDArray[Any]) -> NDArray[np.bool_]:
     if is_test.dtype.kind in "iu" and not ((is_test != 0) & (is_test != 1)).any():
         return is_test.astype(np.bool_)
     if is_test.dtype.kind != "b":
-        raise DataError(f"{name}: is_test is {is_test.dtype}, not bool or 0 and 1", hint="save is_test.astype(bool)")
+        raise DataError(
+            f"{name}: is_test is {is_test.dtype}, not bool or 0 and 1", hint="save is_test.astype(bool)"
+        )
     return is_test.astype(np.bool_, copy=False)

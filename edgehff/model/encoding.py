@@ -23,7 +23,7 @@ DEVIATION = 4096
 
 MAX_GAIN = 65535
 MAX_GAIN_SHIFT = 30
-SCALE_EXPONENTS = range(-20, 21)
+_INPUT_SCALES = tuple(2.0**k for k in range(-20, 21))
 _CENTERED_LIMIT = 16383
 _ROWS = 4096
 
@@ -38,7 +38,7 @@ class Encoding:
     offset: int32, one a feature without the bias, or None: no standardization.
     gain: uint16, likewise: z = round((f - offset) * gain / 2**gain_shift), saturated to int16.
     gain_shift: 0 to 30.
-    input_scale: for float samples: raw = round(sample * input_scale), a power of two; None for integer samples.
+    input_scale: for float samples, a power of two: raw = round(sample * input_scale); None for integers.
 
     Raises:
         ShapeError: a field lies outside its range, or the core refuses the sizes.
@@ -106,10 +106,10 @@ class Encoding:
         flat = self._flat(x)
         if self.input_scale is None:
             return flat
+        _check_finite(flat)
         out = np.empty(flat.shape, np.int16)
         for start in range(0, len(flat), _ROWS):
             part = flat[start : start + _ROWS]
-            _check_finite(part, start)
             with np.errstate(over="ignore"):  # what leaves the float's range saturates below
                 scaled = np.rint(part * part.dtype.type(self.input_scale))
             out[start : start + _ROWS] = np.clip(scaled, -32768, 32767).astype(np.int16)
@@ -118,7 +118,9 @@ class Encoding:
     def _flat(self, x: NDArray[Any]) -> NDArray[Any]:
         wanted = "float32 or float64" if self.input_scale is not None else self.raw
         if x.dtype.name not in wanted.split(" or "):
-            raise ShapeError(f"samples are {x.dtype}, this model takes {wanted}", hint="bring them to the training dtype")
+            raise ShapeError(
+                f"samples are {x.dtype}, this model takes {wanted}", hint="bring them to the training dtype"
+            )
         sample = x.shape[1:]
         fits = x.ndim >= 1 and math.prod(sample) == self.n_raw
         if self.features and len(sample) > 1:
@@ -126,35 +128,48 @@ class Encoding:
         if not fits:
             window = self.shape if self.features else (self.n_raw,)
             raise ShapeError(
-                f"samples have shape {sample}, this model takes {window}", hint="give one row a sample: x[None] for a single one"
+                f"samples have shape {sample}, this model takes {window}",
+                hint="give one row a sample: x[None] for a single one",
             )
         return np.ascontiguousarray(x.reshape(len(x), self.n_raw), dtype=x.dtype.newbyteorder("="))
 
 
 def _check(e: Encoding) -> None:
-    limits = {"n_time": (e.shape[0], 1, 65535), "n_channels": (e.shape[1], 1, 65535), "segments": (e.segments, 1, 65535)}
-    limits |= {"bias": (e.bias, -32768, 32767), "gain_shift": (e.gain_shift, 0, MAX_GAIN_SHIFT)}
-    for name, (value, low, high) in limits.items():
+    ranges = [
+        ("n_time", e.shape[0], 1, 65535),
+        ("n_channels", e.shape[1], 1, 65535),
+        ("segments", e.segments, 1, 65535),
+        ("bias", e.bias, -32768, 32767),
+        ("gain_shift", e.gain_shift, 0, MAX_GAIN_SHIFT),
+    ]
+    for name, value, low, high in ranges:
         if not low <= value <= high:
-            raise ShapeError(f"encoder: {name} = {value} lies outside {low} to {high}", hint="see docs/reference/recipe.md")
+            raise ShapeError(
+                f"encoder: {name} = {value} lies outside {low} to {high}", hint="see docs/reference/recipe.md"
+            )
     if e.raw not in RAW_TYPES:
-        raise ShapeError(f"encoder: raw samples are {e.raw!r}, not {', '.join(RAW_TYPES)}", hint="take one of these")
+        raise ShapeError(f"encoder: raw = {e.raw!r}", hint=f"take one of {', '.join(RAW_TYPES)}")
     if len(set(e.features)) < len(e.features) or not set(e.features) <= set(FEATURES):
-        raise ShapeError(f"encoder: features = {e.features}", hint=f"name each of {', '.join(FEATURES)} at most once")
+        raise ShapeError(f"encoder: features = {e.features}", hint=f"each of {FEATURES} at most once")
     if (e.offset is None) != (e.gain is None):
         raise ShapeError("encoder: offset and gain come together or not at all", hint="give both, or neither")
-    if e.input_scale is not None and e.raw != "int16":
-        raise ShapeError(f"encoder: float samples become int16, not {e.raw}", hint='raw = "int16"')
-    if e.input_scale is not None and e.input_scale not in {2.0**k for k in SCALE_EXPONENTS}:
-        raise ShapeError(f"encoder: input_scale = {e.input_scale} is no power of two from 2^-20 to 2^20", hint="fit it again")
+    if e.input_scale is not None and (e.raw != "int16" or e.input_scale not in _INPUT_SCALES):
+        raise ShapeError(
+            f"encoder: input_scale = {e.input_scale} with raw = {e.raw!r}",
+            hint='float samples become int16 by a power of two from 2^-20 to 2^20: raw = "int16"',
+        )
 
 
-def _check_finite(part: NDArray[Any], start: int) -> None:
-    finite = np.isfinite(part)
-    if not finite.all():
-        rows = ~finite.all(axis=1)
+def _check_finite(flat: NDArray[Any]) -> None:
+    bad = first = 0
+    for start in range(0, len(flat), _ROWS):
+        finite = np.isfinite(flat[start : start + _ROWS])
+        if bad == 0 and not finite.all():
+            first = start + int((~finite.all(axis=1)).argmax())
+        bad += int(finite.size - finite.sum())
+    if bad:
         raise DataError(
-            f"{int(finite.size - finite.sum())} values are NaN or infinite, the first in row {start + int(rows.argmax())}",
+            f"{bad} values are NaN or infinite, the first in row {first}",
             hint="remove those rows, or fill the gaps, before they reach the model",
         )
 
@@ -230,7 +245,7 @@ class _Moments:
         varying = sorted(d for d in self.deviation if d > 0)
         if not varying:
             raise DataError(
-                f"every feature is the same in all {self.n} training rows: there is no deviation to divide by",
+                f"no feature varies over the {self.n} training rows: there is no deviation to divide by",
                 hint="standardize = false in the recipe, or check that the samples are not all zero",
             )
         floor = max(1, varying[(len(varying) - 1) // 2] // 8)
@@ -254,22 +269,23 @@ def _features(plain: Encoding, x: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
 def _input_scale(x: NDArray[Any]) -> float | None:
     if x.dtype.kind != "f" or x.dtype.name not in ("float32", "float64"):
         return None
-    for start in range(0, len(x), _ROWS):
-        part = x[start : start + _ROWS]
-        _check_finite(part.reshape(len(part), -1), start)
+    _check_finite(x.reshape(len(x), -1))
     top = float(max(-x.min(), x.max())) if x.size else 0.0
-    fitting = [k for k in SCALE_EXPONENTS if top * 2.0**k <= 32767]
-    if not fitting or 0 < top * 2.0 ** fitting[-1] < 0.5:
+    fitting = [scale for scale in _INPUT_SCALES if top * scale <= 32767]
+    if not fitting or 0 < top * fitting[-1] < 0.5:
         raise DataError(
             f"samples reach {top:g}, int16 with a scale of 2^-20 to 2^20 holds 4.8e-07 to 3.4e+10",
             hint="multiply the samples by one constant, here and wherever the model is used",
         )
-    return float(2.0 ** fitting[-1])
+    return fitting[-1]
 
 
 def _raw_type(x: NDArray[Any]) -> str:
     if x.dtype.name not in RAW_TYPES:
-        raise DataError(f"samples are {x.dtype}, not {', '.join(RAW_TYPES)}, float32 or float64", hint="save X.astype(np.float32)")
+        raise DataError(
+            f"samples are {x.dtype}, not {', '.join(RAW_TYPES)}, float32 or float64",
+            hint="save X.astype(np.float32)",
+        )
     return str(x.dtype.name)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgehff import recipe as recipes
 from edgehff.core import Net
 from edgehff.data.dataset import Dataset
+from edgehff.data.split import shuffled
 from edgehff.model.encoding import fit_encoding
 from edgehff.model.network import Network
 from edgehff.recipe import Recipe
@@ -20,15 +21,9 @@ from edgehff.train.metrics import accuracy
 CHUNK = 2048
 
 
-def shuffled(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """An order of n rows from integers alone: the same on every machine and with every numpy."""
-    h = np.arange(n, dtype=np.uint32)
-    for word in (seed & 0xFFFFFFFF, epoch & 0xFFFFFFFF):
-        h = (h ^ np.uint32(word)) * np.uint32(0x9E3779B1)
-        h ^= h >> np.uint32(16)
-        h *= np.uint32(0x85EBCA6B)
-        h ^= h >> np.uint32(13)
-    return np.argsort(h, kind="stable")
+def pass_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of n rows in a pass counted from 0: another one for each seed and pass."""
+    return shuffled(n, seed * 2**32 + epoch)
 
 
 def decayed_rates(recipe: Recipe, epoch: int) -> tuple[int, int]:
@@ -53,7 +48,7 @@ def train(
     seconds = 0.0
     for epoch in range(recipe.epochs):
         net.set_rates(*decayed_rates(recipe, epoch))
-        order = shuffled(len(rows), recipe.seed, epoch)
+        order = pass_order(len(rows), recipe.seed, epoch)
         right = 0
         for start in range(0, len(order), CHUNK):
             at = order[start : start + CHUNK]

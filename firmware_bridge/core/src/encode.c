@@ -26,9 +26,11 @@ int ehff_encoder_sizes(const ehff_encoder *e, uint32_t *n_raw, uint32_t *n_featu
     } else {
         /* segments of at most 2,048 rows and windows of at most 16,384 keep every feature at or below 2^30 */
         if (e->features < 1 || e->features > (EHFF_FEAT_MAV | EHFF_FEAT_RMS | EHFF_FEAT_WL)) return EHFF_ERR_RANGE;
-        if (e->n_time % e->n_segments != 0 || e->n_time / e->n_segments > 2048 || e->n_time > 16384) return EHFF_ERR_SHAPE;
+        if (e->n_time % e->n_segments != 0 || e->n_time / e->n_segments > 2048 || e->n_time > 16384)
+            return EHFF_ERR_SHAPE;
         features = ((e->features & EHFF_FEAT_MAV ? 1u : 0u) + (e->features & EHFF_FEAT_RMS ? 1u : 0u)) * e->n_segments *
-                       e->n_channels + (e->features & EHFF_FEAT_WL ? e->n_channels : 0u);
+                       e->n_channels +
+                   (e->features & EHFF_FEAT_WL ? e->n_channels : 0u);
     }
     if (e->bias != 0) features++;
     if (features > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;

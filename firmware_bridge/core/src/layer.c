@@ -25,8 +25,9 @@ void ehff_layer_forward(const ehff_net *net, const ehff_layer *layer, const int1
     const uint32_t n_in = layer->n_in;
     uint32_t i;
     for (i = 0; i < layer->n_out; i++) {
-        int32_t y = net->recipe == EHFF_INT8 ? dot_int8((const int8_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in)
-                                             : dot_int16((const int16_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in);
+        int32_t y = net->recipe == EHFF_INT8
+                        ? dot_int8((const int8_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in)
+                        : dot_int16((const int16_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in);
         acc[i] = y > 0 ? y : 0;
     }
 }
@@ -57,8 +58,8 @@ static void step_int16(int16_t *w, const int16_t *x, uint32_t n, int32_t m)
  * fresh row, so that the rate is relative.
  * A row's factor m is a 47-bit product rounded to Q8 and saturated; a row with m = 0 is skipped, which no
  * kernel can change. t: n_out, Q29, |t| < 2^31.  norm: |y|, Q8. */
-void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t index, const int16_t *x,
-                      const int16_t *u, const int32_t *t, uint32_t norm)
+void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t index, const int16_t *x, const int16_t *u,
+                      const int32_t *t, uint32_t norm)
 {
     const uint32_t n_in = layer->n_in;
     const uint32_t mean = layer->norm_sum >> 10;

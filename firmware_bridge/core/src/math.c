@@ -51,10 +51,7 @@ uint32_t ehff_mantissa(uint64_t v, int32_t *shift)
     return (uint32_t)v;
 }
 
-uint32_t ehff_reciprocal(uint32_t v, int32_t *shift)
-{
-    return ((uint32_t)1 << 31) / ehff_mantissa(v, shift);
-}
+uint32_t ehff_reciprocal(uint32_t v, int32_t *shift) { return ((uint32_t)1 << 31) / ehff_mantissa(v, shift); }
 
 /* 2^-(i/32), Q15 */
 static const uint16_t exp2_table[33] = {
@@ -65,7 +62,7 @@ static const uint16_t exp2_table[33] = {
 
 /* log2(1 + i/32), Q16 */
 static const uint32_t log2_table[33] = {
-    0, 2909, 5732, 8473, 11136, 13727, 16248, 18704, 21098, 23433, 25711,
+    0,     2909,  5732,  8473,  11136, 13727, 16248, 18704, 21098, 23433, 25711,
     27936, 30109, 32234, 34312, 36346, 38336, 40286, 42196, 44068, 45904, 47705,
     49472, 51207, 52911, 54584, 56229, 57845, 59434, 60997, 62534, 64047, 65536,
 };

@@ -19,10 +19,7 @@ static inline int64_t ehff_round_shift64(int64_t v, int32_t shift)
     return shift > 0 ? (v + ((int64_t)1 << (shift - 1))) >> shift : v;
 }
 
-static inline int32_t ehff_clamp(int32_t v, int32_t limit)
-{
-    return v > limit ? limit : v < -limit ? -limit : v;
-}
+static inline int32_t ehff_clamp(int32_t v, int32_t limit) { return v > limit ? limit : v < -limit ? -limit : v; }
 
 /* 1 / v as a mantissa: 1/v = inverse * 2^-(31 + shift) with 2^15 <= inverse <= 2^16.  v > 0.
  * Two truncations, each under 2^-15 of the value. */

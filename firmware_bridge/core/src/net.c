@@ -56,7 +56,8 @@ int ehff_net_sizes(const ehff_config *c, ehff_sizes *s)
         protos += align4(p) + align4(scales);
         blob += w + p + scales;
     }
-    scratch = (uint64_t)widest_of(c) * 4 + n_protos * 8 + (uint64_t)c->n_classes * 8 + 2 * align4((uint64_t)widest_of(c) * 2);
+    scratch =
+        (uint64_t)widest_of(c) * 4 + n_protos * 8 + (uint64_t)c->n_classes * 8 + 2 * align4((uint64_t)widest_of(c) * 2);
     if (state + weights + protos + scratch > UINT32_MAX || blob > UINT32_MAX) return EHFF_ERR_SHAPE;
     s->state_bytes = (uint32_t)state;
     s->weight_bytes = (uint32_t)weights;
@@ -224,7 +225,8 @@ static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *la
         if (net->join != EHFF_JOIN_LAST || l + 1u == net->n_layers) {
             sum = ehff_proto_logsumexp(s.logit, net->n_classes);
             for (c = 0; c < net->n_classes; c++)
-                s.joined[c] += (int32_t)ehff_round_shift64((int64_t)(s.logit[c] - sum) * (int32_t)layer->join_weight, 8);
+                s.joined[c] +=
+                    (int32_t)ehff_round_shift64((int64_t)(s.logit[c] - sum) * (int32_t)layer->join_weight, 8);
         }
         if (label >= 0 && l >= net->first_layer) {
             if (layer->norm_sum == 0)

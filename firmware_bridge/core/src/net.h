@@ -52,8 +52,8 @@ int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehf
 
 /* layer.c */
 void ehff_layer_forward(const ehff_net *net, const ehff_layer *layer, const int16_t *x, int32_t *acc);
-void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t index, const int16_t *x,
-                      const int16_t *u, const int32_t *t, uint32_t norm);
+void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t index, const int16_t *x, const int16_t *u,
+                      const int32_t *t, uint32_t norm);
 
 /* proto.c */
 void ehff_proto_cosines(const ehff_net *net, const ehff_layer *layer, const int16_t *u, int32_t *cosine);

@@ -24,7 +24,10 @@ void ehff_proto_cosines(const ehff_net *net, const ehff_layer *layer, const int1
 }
 
 /* kappa * cosine, base 2, Q16.  |cosine| <= 2^14.02, kappa < 2^16.6: below 2^30.6. */
-static int32_t logit_of(const ehff_net *net, int32_t cosine) { return ehff_round_shift(cosine * (int32_t)net->kappa, 8); }
+static int32_t logit_of(const ehff_net *net, int32_t cosine)
+{
+    return ehff_round_shift(cosine * (int32_t)net->kappa, 8);
+}
 
 /* Over the K prototypes of a class: log2(mean of 2^logit), largest first so that nothing overflows. */
 void ehff_proto_logits(const ehff_net *net, const int32_t *cosine, int32_t *logit)
@@ -70,7 +73,8 @@ static void softmax(int32_t *v, uint32_t n)
         sum += (uint32_t)v[i];
     }
     inverse = ehff_reciprocal(sum, &shift); /* sum >= 2^15: shift >= 0, e * inverse <= 2^31 */
-    for (i = 0; i < n; i++) v[i] = (int32_t)(((uint32_t)v[i] * inverse + ((uint32_t)1 << (15 + shift))) >> (16 + shift));
+    for (i = 0; i < n; i++)
+        v[i] = (int32_t)(((uint32_t)v[i] * inverse + ((uint32_t)1 << (15 + shift))) >> (16 + shift));
 }
 
 /* Softmax cross-entropy with the margin taken off the own class: error = p - onehot, Q15, spread over each

@@ -169,7 +169,8 @@ uint32_t ehff_net_weights_crc32(const ehff_net *net)
     for (l = 0; l < net->n_layers; l++) {
         const ehff_layer *layer = ehff_layers(net) + l;
         const uint32_t n_protos = (uint32_t)net->n_classes * net->n_per_class;
-        crc = crc16_values(crc, ehff_at(net, layer->weights), layer->n_in * layer->n_out, net->recipe == EHFF_INT8 ? 1 : 2);
+        crc = crc16_values(crc, ehff_at(net, layer->weights), layer->n_in * layer->n_out,
+                           net->recipe == EHFF_INT8 ? 1 : 2);
         crc = crc16_values(crc, ehff_at(net, layer->protos), n_protos * layer->n_out, net->proto_bits / 8u);
         if (net->proto_bits == 8) crc = crc16_values(crc, ehff_at(net, layer->scales), n_protos, 2);
     }

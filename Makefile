@@ -1,0 +1,70 @@
+# Every daily command. `make demo` and `make test` set .venv up themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.edgehff-setup
+C_FILES := $(shell find firmware_bridge tests/c -name '*.[ch]')
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(STAMP) ## build the C core and install edgehff with its tools into .venv
+
+$(STAMP): pyproject.toml CMakeLists.txt firmware_bridge/core/CMakeLists.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet "scikit-build-core>=1.0" "cffi>=2.0" "ninja>=1.11" "cmake>=3.20"
+	$(BIN)/pip install --quiet --no-build-isolation -Ceditable.rebuild=true -Ceditable.verbose=false \
+	    -Cbuild-dir=build/editable -e ".[dev]"
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## watch a network learn unseen people's gestures, in integers
+	$(BIN)/edgehff demo
+
+.PHONY: test
+test: $(STAMP) lint ## lint, then every test but the slow ones
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
+
+.PHONY: test-all
+test-all: $(STAMP) lint ## every test, the slow ones too
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+.PHONY: lint
+lint: $(STAMP) ## formatting, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(STAMP) ## bring Python and C into the project's format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES)
+
+.PHONY: vectors
+vectors: $(STAMP) ## make the golden vectors again, from the oracle
+	$(BIN)/python tools/make_vectors.py
+
+.PHONY: mutants
+mutants: $(STAMP) ## break the C core in many ways, and see the tests go red
+	$(BIN)/python tools/mutants.py
+
+.PHONY: figures
+figures: $(STAMP) ## measure every figure of the documentation again (about ten minutes)
+	$(BIN)/edgehff bench personalize
+	$(BIN)/edgehff bench core
+
+.PHONY: wheel
+wheel: $(STAMP) ## build the wheel into dist/
+	$(BIN)/pip wheel --no-deps --wheel-dir dist .
+
+.PHONY: clean
+clean: ## remove what was built, .venv too
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

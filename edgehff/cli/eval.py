@@ -1,0 +1,114 @@
+"""`edgehff eval`: what a model is worth on test rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgehff.cli.output import Output, common_options, pass_output
+
+if TYPE_CHECKING:
+    from edgehff.data.dataset import Dataset
+    from edgehff.model.network import Network
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", metavar="NAME|PATH", help="A named data set or a file; default: the one it was trained on.")
+@click.option("--rows", type=click.Choice(["test", "train", "all"]), default="test", show_default=True)
+@click.option("--group", type=int, help="Only this subject or speaker.")
+@click.option("--int8-prototypes", is_flag=True, help="With prototypes in int8, as inference artifacts carry them.")
+@common_options
+@pass_output
+def evaluate(output: Output, model: Path, data: str | None, rows: str, group: int | None, int8_prototypes: bool) -> None:
+    """Measure MODEL: accuracy, per class, per layer, confusion.
+
+    Rows are those that the data set marks, or a holdout of 20 %.
+    """
+    from edgehff.data.sources import load  # noqa: PLC0415 (help must not load numpy)
+    from edgehff.model import file  # noqa: PLC0415
+
+    network = file.load(model)
+    whole = load(name_of_data(network, data), notice=output.say)
+    check_classes(network, whole)
+    chosen = choose_rows(whole, rows, group)
+    if int8_prototypes:
+        network = network.with_int8_prototypes()
+    document = {"model": str(model), "data": whole.name, "rows": rows} | measure(network, chosen)
+    if output.json:
+        output.print_document(document)
+        return
+    output.print_text(f"{model} on {len(chosen)} rows of {whole.name} ({rows}): {document['accuracy']:.2%}")
+    output.table(
+        "Per class",
+        ("class", "rows", "accuracy", *whole.class_names),
+        [
+            (name, sum(line), "-" if value is None else f"{value:.1%}", *line)
+            for name, value, line in zip(
+                whole.class_names, document["per_class"], document["confusion"], strict=True
+            )
+        ],
+    )
+    layers = ", ".join(f"{value:.2%}" for value in document["per_layer"])
+    output.print_text(f"each layer alone: {layers}")
+
+
+def name_of_data(network: Network, data: str | None) -> str:
+    """The data set named on the command line, else the model's own. InputError where there is neither."""
+    from edgehff.errors import InputError  # noqa: PLC0415 (help must not load numpy)
+
+    name = data or network.recipe.data
+    if not name:
+        raise InputError("the model does not say what it was trained on", hint="name the data: --data NAME|PATH")
+    return name
+
+
+def check_classes(network: Network, data: Dataset) -> None:
+    """InputError where the data's classes are not the model's."""
+    from edgehff.errors import InputError  # noqa: PLC0415 (help must not load numpy)
+
+    if data.class_names != network.class_names:
+        ours, theirs = ", ".join(network.class_names[:6]), ", ".join(data.class_names[:6])
+        raise InputError(
+            f"{data.name} has {data.n_classes} classes ({theirs}), the model {len(network.class_names)} ({ours})",
+            hint=f"edgehff data show {data.name}",
+        )
+
+
+def choose_rows(data: Dataset, rows: str, group: int | None) -> Dataset:
+    """The training, test or all rows, of one group where given. InputError where none are left."""
+    import numpy as np  # noqa: PLC0415 (help must not load numpy)
+
+    from edgehff.data.split import train_test  # noqa: PLC0415
+    from edgehff.errors import InputError  # noqa: PLC0415
+
+    train, test = train_test(data)
+    at = {"train": train, "test": test, "all": np.arange(len(data))}[rows]
+    if group is not None:
+        if data.group is None:
+            raise InputError(f"{data.name} has no groups", hint="leave --group out")
+        at = at[data.group[at] == group]
+        if not len(at):
+            known = ", ".join(map(str, np.unique(data.group)))
+            raise InputError(f"{data.name} has no {rows} rows of group {group}", hint=f"groups: {known}")
+    return data.rows(at)
+
+
+def measure(network: Network, rows: Dataset) -> dict[str, Any]:
+    """Accuracy, per_class, per_layer, confusion and samples, as the JSON names them."""
+    from edgehff.train import metrics  # noqa: PLC0415 (help must not load numpy)
+
+    net, x = network.to_core(), network.encode(rows.x)
+    answers = net.predict(x)
+    matrix = metrics.confusion(answers, rows.y, rows.n_classes)
+    return {
+        "samples": len(rows),
+        "accuracy": metrics.accuracy(answers, rows.y),
+        "per_class": metrics.per_class(matrix),
+        "per_layer": metrics.per_layer(net, x, rows.y),
+        "confusion": matrix.tolist(),
+        "class_names": list(rows.class_names),
+        "weights_crc32": f"{net.weights_crc32:08x}",
+    }
