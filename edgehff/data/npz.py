@@ -52,26 +52,24 @@ def read_npy(stream: IO[bytes], n_bytes: int, what: str) -> NDArray[Any]:
             npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         )
         shape, by_column, dtype = read_header(stream)
-        size = prod(shape) * dtype.itemsize
-        if dtype.hasobject or dtype.kind not in "biufUS":
-            raise DataError(
-                f"{what}: an array of {dtype} objects, which would need pickle",
-                hint="save numbers, or strings with dtype str",
-            )
-        if size == 0:
-            return np.empty(shape, dtype)
-        if size > n_bytes:
-            raise DataError(
-                f"{what}: {shape} of {dtype} needs {size} bytes, the file has {n_bytes}", hint=HINT
-            )
-        data = stream.read(size)
-        if len(data) != size:
-            raise DataError(f"{what}: truncated: {len(data)} of {size} bytes", hint=HINT)
-        return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
-    except DataError:
-        raise
-    except (ValueError, TypeError, SyntaxError) as error:
+    except (
+        Exception
+    ) as error:  # numpy lets through what its parser of Python literals raises: TokenError and more
         raise DataError(f"{what}: not a numpy array: {error}", hint=HINT) from error
+    if dtype.kind not in "biufUS" or dtype.itemsize == 0:
+        raise DataError(
+            f"{what}: an array of {dtype} objects, which would need pickle",
+            hint="save numbers, or strings with dtype str",
+        )
+    size = prod(shape) * dtype.itemsize
+    if size > n_bytes or min(shape, default=0) < 0:
+        raise DataError(f"{what}: {shape} of {dtype} needs {size} bytes, the file has {n_bytes}", hint=HINT)
+    if size == 0:
+        return np.empty(shape, dtype)
+    data = stream.read(size)
+    if len(data) != size:
+        raise DataError(f"{what}: truncated: {len(data)} of {size} bytes", hint=HINT)
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
 
 
 def _read_arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, NDArray[Any]]:

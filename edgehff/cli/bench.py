@@ -1,0 +1,153 @@
+"""`edgehff bench`: every figure of the documentation, measured again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from edgehff.cli.output import Output, common_options, pass_output
+
+RESULT_NAMES = {
+    "before": "before",
+    "shuffled": "after one pass, shuffled",
+    "recording": "after one pass, in recording order",
+}
+
+
+@click.group()
+def bench() -> None:
+    """Measure the figures of the documentation again. Timings are of this machine, now."""
+
+
+@bench.command()
+@click.option("--data", default="emg-gestures", show_default=True, metavar="NAME|PATH", help="With groups and test rows.")
+@click.option("--workers", type=int, help="Processes; default: one a core.")
+@common_options
+@pass_output
+def personalize(output: Output, data: str, workers: int | None) -> None:
+    """Learn unseen people: 5 folds by person, settings chosen inside the training folds."""
+    from edgehff.data.sources import load  # noqa: PLC0415 (help must not load numpy)
+
+    document = measure_personalize(output, load(data, notice=output.say), workers)
+    if output.json:
+        output.print_document(document)
+        return
+    print_personalize(output, document)
+
+
+@bench.command()
+@click.option("--part", type=click.Choice(["digits", "stability", "all"]), default="all", show_default=True)
+@click.option("--seeds", type=click.IntRange(2), help="Default: 10 for digits, 5 for stability.")
+@click.option("--steps", type=click.IntRange(50_000), default=1_000_000, show_default=True, help="For stability.")
+@click.option("--float/--no-float", "with_float", default=True, show_default=True, help="The float twin, for digits.")
+@click.option("--workers", type=int, help="Processes; default: one a core.")
+@common_options
+@pass_output
+def core(output: Output, part: str, seeds: int | None, steps: int, with_float: bool, workers: int | None) -> None:
+    """Digits in integers against the same rule in float, and a million steps at one rate."""
+    from edgehff.bench import core as measured  # noqa: PLC0415 (help must not load numpy)
+    from edgehff.data.sources import load  # noqa: PLC0415
+
+    data, document = load("digits"), {}
+    if part in ("digits", "all"):
+        n = seeds or 10
+        document["digits"] = _last(output, measured.digits(data, n, with_float, workers), 5 * n, "digits")
+    if part in ("stability", "all"):
+        n = seeds or 5
+        runs = 2 * len(measured.ABLATIONS) * n
+        document["stability"] = _last(output, measured.stability(data, n, steps, workers), runs, "stability")
+    if output.json:
+        output.print_document(document)
+        return
+    if "digits" in document:
+        _print_digits(output, document["digits"])
+    if "stability" in document:
+        _print_stability(output, document["stability"])
+
+
+def measure_personalize(output: Output, data: Any, workers: int | None = None) -> dict[str, Any]:
+    """Run the benchmark with a progress bar; the summary, with seconds."""
+    from edgehff.bench import personalize as measured  # noqa: PLC0415 (help must not load numpy)
+
+    began = time.perf_counter()
+    summary = _last(output, measured.run(data, workers=workers), 5, "folds of people")
+    return {"data": data.name, **summary, "seconds": time.perf_counter() - began}
+
+
+def print_personalize(output: Output, document: dict[str, Any]) -> None:
+    """The table of the README."""
+    results = document["results"]
+
+    def row(label: str, name: str) -> tuple[str, ...]:
+        r = results[name]
+        low, high = r["interval"]
+        return label, f"{100 * r['mean']:.1f}", f"{100 * r['worst']:.0f}", f"{100 * low:.1f} to {100 * high:.1f}"
+
+    rows = [
+        row(f"{arith}, {label}", f"{arith}_{key}")
+        for arith in ("int16", "int8")
+        for key, label in RESULT_NAMES.items()
+    ]
+    rows += [row(f"int16, last layer alone, {key}", f"last_layer_{key}") for key in ("shuffled", "recording")]
+    rows += [
+        row("logistic regression, trained on the other people", "regression_unseen"),
+        row("logistic regression, trained on own first series", "regression_own"),
+    ]
+    output.table(
+        f"{document['people']} unseen people, accuracy on their second series, %",
+        ("", "mean", "worst person", "95 % interval"),
+        rows,
+    )
+    chosen = "; ".join(
+        f"{s['segments']} segment(s), {s['prototypes_per_class']} prototype(s)" for s in document["settings"]
+    )
+    output.say(f"chosen inside the training folds: {chosen}")
+    output.say(f"took {document['seconds']:.0f} s on this machine")
+
+
+def _last(output: Output, events: Iterator[dict[str, Any]], total: int, what: str) -> dict[str, Any]:
+    last: dict[str, Any] = {}
+    with output.progress(total, what) as bar:
+        for last in events:
+            bar.update()
+    return last
+
+
+def _print_digits(output: Output, d: dict[str, Any]) -> None:
+    results = d["results"]
+    names = [name for name in results if "minus" not in name]
+    output.table(
+        f"digits, 64-32-10, {d['folds']} folds x {d['seeds']} seeds, accuracy %",
+        ("arithmetic_passes", "mean", "deviation", "worst"),
+        [(n, *(f"{100 * results[n][k]:.2f}" for k in ("mean", "std", "worst"))) for n in names],
+    )
+    output.table(
+        "paired differences, points",
+        ("", "mean", "95 % interval"),
+        [
+            (n, f"{100 * r['mean']:+.2f}", " to ".join(f"{100 * v:+.2f}" for v in r["interval"]))
+            for n, r in results.items()
+            if "minus" in n
+        ],
+    )
+
+
+def _print_stability(output: Output, s: dict[str, Any]) -> None:
+    output.table(
+        f"{s['steps']} steps at a constant rate, {s['seeds']} seeds, accuracy %",
+        ("arith", "stabilizers", "best", "final", "largest loss", "dead rows", "saturated %", "learned, 20 passes %", "last pass %"),
+        [
+            (
+                r["arith"],
+                r["stabilizers"],
+                *(f"{100 * r[k]:.2f}" for k in ("best", "final", "largest_loss")),
+                r["dead_rows"],
+                f"{100 * r['saturated']:.3f}",
+                *(f"{100 * r[k]:.1f}" for k in ("updates_20_passes", "updates_last_pass")),
+            )
+            for r in s["rows"]
+        ],
+    )  # fmt: skip
