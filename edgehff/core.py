@@ -19,7 +19,7 @@ ONE = int(lib.EHFF_ONE)
 MAX_DIM = int(lib.EHFF_MAX_DIM)
 MAX_CLASSES = int(lib.EHFF_MAX_CLASSES)
 RAW_TYPES = ("uint8", "int8", "int16")
-WEIGHT_DTYPE = {"int8": np.dtype(np.int8), "int16": np.dtype(np.int16)}
+WEIGHT_DTYPE: dict[str, np.dtype[Any]] = {"int8": np.dtype(np.int8), "int16": np.dtype(np.int16)}
 
 if lib.ehff_abi_version() != ABI_VERSION:  # pragma: no cover
     raise EdgehffError(
@@ -27,7 +27,12 @@ if lib.ehff_abi_version() != ABI_VERSION:  # pragma: no cover
         hint="install edgehff again: pip install --force-reinstall edgehff",
     )
 
-_INPUT_ERRORS: dict[int, type[EdgehffError]] = {-2: ShapeError, -3: ShapeError, -6: ShapeError, -7: ShapeError}
+_INPUT_ERRORS: dict[int, type[EdgehffError]] = {
+    -2: ShapeError,
+    -3: ShapeError,
+    -6: ShapeError,
+    -7: ShapeError,
+}
 _FORMAT_ERRORS = (-8, -9)
 
 
@@ -42,21 +47,29 @@ def _call(name: str, *arguments: Any) -> None:
         return
     text = status_text(status)
     if status in _INPUT_ERRORS:
-        raise _INPUT_ERRORS[status](f"{name}: {text}", hint="compare the shapes, labels and ranges with the model's")
+        raise _INPUT_ERRORS[status](
+            f"{name}: {text}", hint="compare the shapes, labels and ranges with the model's"
+        )
     if status in _FORMAT_ERRORS:
         raise ModelFileError(f"{name}: {text}", hint="take the file from its source again")
     raise CoreError(name, status, text)
 
 
 def _array(name: str, value: Any, dtype: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
-    """value itself, where it is a C-contiguous array of this dtype and shape (None: any length)."""
+    """Value itself, where it is a C-contiguous array of this dtype and shape (None: any length)."""
     wanted = np.dtype(dtype)
     if not isinstance(value, np.ndarray) or value.dtype != wanted:
         found = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
-        raise ShapeError(f"{name} is {found}, {wanted} is needed", hint=f"convert it: np.asarray(..., np.{wanted})")
-    if value.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, value.shape, strict=True)):
+        raise ShapeError(
+            f"{name} is {found}, {wanted} is needed", hint=f"convert it: np.asarray(..., np.{wanted})"
+        )
+    if value.ndim != len(shape) or any(
+        n is not None and n != m for n, m in zip(shape, value.shape, strict=True)
+    ):
         want = tuple("any" if n is None else n for n in shape)
-        raise ShapeError(f"{name} has shape {value.shape}, {want} is needed", hint="compare it with the model's sizes")
+        raise ShapeError(
+            f"{name} has shape {value.shape}, {want} is needed", hint="compare it with the model's sizes"
+        )
     return np.ascontiguousarray(value)
 
 
@@ -77,12 +90,14 @@ def _c_config(c: CoreConfig) -> tuple[Any, list[Any]]:
         try:
             setattr(config, name, getattr(c, name))
         except OverflowError as error:
-            raise ShapeError(f"{name} = {getattr(c, name)} does not fit the core's field", hint="see ehff.h") from error
+            raise ShapeError(
+                f"{name} = {getattr(c, name)} does not fit the core's field", hint="see ehff.h"
+            ) from error
     return config, [dims, join_weight]
 
 
 def sizes(config: CoreConfig) -> dict[str, int]:
-    """Bytes of a network by part, as ehff_net_init enforces them: the fields of ehff_sizes. ShapeError where invalid."""
+    """Bytes of a network by part, as the core enforces them: ehff_sizes. ShapeError where invalid."""
     c, _keep = _c_config(config)
     out = ffi.new("ehff_sizes *")
     _call("ehff_net_sizes", c, out)
@@ -193,7 +208,9 @@ class Net:
 
     def _view(self, pointer: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         if pointer == ffi.NULL:
-            raise ShapeError("the network has no such part", hint="layers count from 0; only int8 prototypes have scales")
+            raise ShapeError(
+                "the network has no such part", hint="layers count from 0; int8 prototypes have scales"
+            )
         # The buffer holds the arena: a view outlives this object safely.
         start = int(ffi.cast("uintptr_t", pointer)) - int(ffi.cast("uintptr_t", self._arena))
         whole = np.frombuffer(ffi.buffer(self._arena), np.uint8)
@@ -210,7 +227,7 @@ class Net:
         _call("ehff_net_set_norm_sum", self._net[0], layer, value)
 
     def check(self) -> None:
-        """ShapeError where weights or prototypes exceed what the sums are proved for: call after writing views."""
+        """ShapeError where a weight or prototype exceeds what sums are proved for. Call after writing."""
         _call("ehff_net_check", self._net[0])
 
     def layer_stats(self, layer: int) -> dict[str, int]:
@@ -247,9 +264,16 @@ class Net:
         return out.tobytes()
 
     def load_blob(self, blob: bytes) -> None:
-        """Replace this network by a blob's of the same sizes. ModelFileError where it is damaged; then nothing changes."""
+        """Take over a blob's network of equal sizes. ModelFileError: it is damaged, and nothing changed."""
         fresh = self.copy()
-        _call("ehff_net_load", ffi.from_buffer("uint8_t[]", blob), len(blob), fresh._arena, len(fresh._arena) * 4, fresh._net)
+        _call(
+            "ehff_net_load",
+            ffi.from_buffer("uint8_t[]", blob),
+            len(blob),
+            fresh._arena,
+            len(fresh._arena) * 4,
+            fresh._net,
+        )
         ffi.memmove(self._arena, fresh._arena, len(fresh._arena) * 4)
 
 
@@ -258,7 +282,7 @@ class Encoder:
 
     raw: "uint8", "int8" or "int16".  shape: (n_time, n_channels) of a window, or (n_values, 1).
     features: () for one feature per value, else of "mav", "rms", "wl".
-    offset, gain: int32 and uint16 per feature without the bias, or None: z = (f - offset) * gain >> gain_shift.
+    offset, gain: int32 and uint16 a feature without the bias, or None; z = (f - offset) * gain >> gain_shift.
     """
 
     def __init__(
@@ -284,7 +308,9 @@ class Encoder:
         try:
             self._c.n_time, self._c.n_channels, self._c.n_segments = shape[0], shape[1], segments
         except OverflowError as error:
-            raise ShapeError(f"a window of {shape} is too large", hint="at most 65,536 values a sample") from error
+            raise ShapeError(
+                f"a window of {shape} is too large", hint="at most 65,536 values a sample"
+            ) from error
         self._keep: list[Any] = []
         out = [ffi.new("uint32_t *") for _ in range(3)]
         _call("ehff_encoder_sizes", self._c, *out)
@@ -323,7 +349,13 @@ class Encoder:
         flat = self._flat(raw)
         out = np.empty((len(flat), self.n_features - (self.bias != 0)), np.int32)
         for row, target in zip(flat, out, strict=True):
-            _call("ehff_encode_features", self._c, ffi.from_buffer(row), self.n_raw, _pointer("int32_t[]", target))
+            _call(
+                "ehff_encode_features",
+                self._c,
+                ffi.from_buffer(row),
+                self.n_raw,
+                _pointer("int32_t[]", target),
+            )
         return out
 
     def _flat(self, raw: NDArray[Any]) -> NDArray[Any]:
@@ -332,7 +364,7 @@ class Encoder:
 
 
 def unit(values: NDArray[np.int32]) -> NDArray[np.int16]:
-    """values / |values| in Q14, shape (n,), |values[i]| <= 2^30; a zero vector gives zero."""
+    """Values / |values| in Q14, shape (n,), |values[i]| <= 2^30; a zero vector gives zero."""
     values = _array("values", values, np.int32, (None,))
     out = np.empty(len(values), np.int16)
     root, shift = ffi.new("uint32_t *"), ffi.new("int32_t *")

@@ -33,13 +33,13 @@ def clamp(v: int, limit: int) -> int:
 
 
 def mantissa(v: int) -> tuple[int, int]:
-    """(m, s): v > 0 as m * 2**s rounded down, 2**15 <= m < 2**16."""
+    """Return (m, s) of v > 0: m * 2**s rounded down, 2**15 <= m < 2**16."""
     s = v.bit_length() - 16
     return (v >> s if s >= 0 else v << -s), s
 
 
 def reciprocal(v: int) -> tuple[int, int]:
-    """(r, s): 1/v is about r * 2**-(31 + s), 2**15 <= r <= 2**16."""
+    """Return (r, s): 1/v is about r * 2**-(31 + s), 2**15 <= r <= 2**16."""
     m, s = mantissa(v)
     return 2**31 // m, s
 
@@ -54,7 +54,7 @@ def exp2_neg(z: int) -> int:
 
 
 def log2(v: int) -> int:
-    """log2(v), v >= 1 -> Q16; log2(0) is 0."""
+    """Logarithm to base 2 of v >= 1 -> Q16; of 0, 0."""
     if v == 0:
         return 0
     whole = v.bit_length() - 1
@@ -64,7 +64,7 @@ def log2(v: int) -> int:
 
 
 def unit(a: Sequence[int]) -> tuple[list[int], int, int]:
-    """(u, root, shift): u = a / |a| in Q14, |a| is about root * 2**shift. Zero gives zero."""
+    """Return (u, root, shift): u = a / |a| in Q14, |a| is about root * 2**shift. Zero gives zero."""
     top = max(abs(v) for v in a)
     if top == 0:
         return [0] * len(a), 0, 0
@@ -154,7 +154,9 @@ def init(config: CoreConfig) -> NetState:
     for index, (n_in, n_out) in enumerate(zip(config.dims, config.dims[1:], strict=False)):
         key = layer_key(config.seed, U32, index)
         shift = 16 if config.arith == "int8" else 8
-        weight = [[round_shift(bell(row_key(key, i), j) * 7095, shift) for j in range(n_in)] for i in range(n_out)]
+        weight = [
+            [round_shift(bell(row_key(key, i), j) * 7095, shift) for j in range(n_in)] for i in range(n_out)
+        ]
         rows = range(n_out, n_out + config.n_classes * config.n_per_class)
         prototype = [unit([bell(row_key(key, i), j) for j in range(n_out)])[0] for i in rows]
         layers.append(LayerState(weight, prototype))
@@ -270,7 +272,7 @@ def learn_prototypes(config: CoreConfig, layer: LayerState, u: Sequence[int], e:
 
 
 def run(state: NetState, x: Sequence[int], label: int | None = None) -> list[int]:
-    """One pass: joined log2-probabilities, Q16. With a label each layer learns before handing its answer on."""
+    """One pass: joined log2-probabilities, Q16. With a label each layer learns before it hands on."""
     config = state.config
     joined = [0] * config.n_classes
     gate = round_shift(config.gate * config.kappa, 8)
@@ -315,7 +317,9 @@ def train(state: NetState, x: Sequence[int], label: int) -> int:
 # ---- the encoder ----
 
 
-def window_features(raw: Sequence[Sequence[int]], features: Sequence[str], segments: int, log: bool) -> list[int]:
+def window_features(
+    raw: Sequence[Sequence[int]], features: Sequence[str], segments: int, log: bool
+) -> list[int]:
     """mav, rms and wl of raw[time][channel], in that order."""
     n_time, width = len(raw), len(raw[0])
     length = n_time // segments
@@ -323,14 +327,22 @@ def window_features(raw: Sequence[Sequence[int]], features: Sequence[str], segme
     def scaled(v: int, one: int) -> int:
         return log2(v + one) if log else v
 
-    cuts = [[[raw[t][c] for t in range(s * length, (s + 1) * length)] for c in range(width)] for s in range(segments)]
+    cuts = [
+        [[raw[t][c] for t in range(s * length, (s + 1) * length)] for c in range(width)]
+        for s in range(segments)
+    ]
     out = []
     if "mav" in features:
         out += [scaled(sum(map(abs, v)), length) for cut in cuts for v in cut]
     if "rms" in features:
-        out += [scaled(math.isqrt(sum(w * w for w in v) * length * 256), 16 * length) for cut in cuts for v in cut]
+        out += [
+            scaled(math.isqrt(sum(w * w for w in v) * length * 256), 16 * length) for cut in cuts for v in cut
+        ]
     if "wl" in features:
-        out += [scaled(sum(abs(raw[t][c] - raw[t - 1][c]) for t in range(1, n_time)), n_time) for c in range(width)]
+        out += [
+            scaled(sum(abs(raw[t][c] - raw[t - 1][c]) for t in range(1, n_time)), n_time)
+            for c in range(width)
+        ]
     return out
 
 
@@ -349,7 +361,10 @@ def encode(
     """The unit vector of standardized features, with the bias as a last one where it is not 0."""
     z = list(features)
     if offset is not None and gain is not None:
-        z = [clamp(round_shift((f - o) * g, gain_shift), 32767) for f, o, g in zip(z, offset, gain, strict=True)]
+        z = [
+            clamp(round_shift((f - o) * g, gain_shift), 32767)
+            for f, o, g in zip(z, offset, gain, strict=True)
+        ]
     if bias:
         z.append(bias)
     return unit(z)[0]

@@ -1,4 +1,4 @@
-"""Recipes: what a network is and how it learns, read from TOML, checked once, and turned into the core's integers."""
+"""Recipes: what a network is and how it learns; read from TOML, checked once, turned into integers."""
 
 from __future__ import annotations
 
@@ -156,14 +156,18 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 def _check(r: Recipe) -> None:
     if not 1 <= len(r.layers) <= 32:
-        raise RecipeError(f"layers has {len(r.layers)} entries, 1 to 32 are possible", hint="layers = [128, 64]")
+        raise RecipeError(
+            f"layers has {len(r.layers)} entries, 1 to 32 are possible", hint="layers = [128, 64]"
+        )
     for width in r.layers:
         if not 1 <= width <= 65536:
             raise RecipeError(f"layers holds {width}, a width is 1 to 65536", hint="layers = [128, 64]")
     for name, (low, high) in _RANGES.items():
         value = getattr(r, name)
         if not low <= value <= high:
-            raise RecipeError(f"{name} = {value} lies outside {low:g} to {high:g}", hint="see docs/reference/recipe.md")
+            raise RecipeError(
+                f"{name} = {value} lies outside {low:g} to {high:g}", hint="see docs/reference/recipe.md"
+            )
     if r.gate is not None and not 0 <= r.gate <= 2:
         raise RecipeError(f"gate = {r.gate} lies outside 0 to 2", hint='gate = 0.3, or gate = "off"')
     _check_choice("arith", r.arith, ARITHS)
@@ -175,7 +179,9 @@ def _check(r: Recipe) -> None:
         )
     for weight in r.join_weights:
         if not 0 <= weight <= 4:
-            raise RecipeError(f"join_weights holds {weight}, a weight is 0 to 4", hint="join_weights = [1.0, 1.0]")
+            raise RecipeError(
+                f"join_weights holds {weight}, a weight is 0 to 4", hint="join_weights = [1.0, 1.0]"
+            )
     for feature in r.encoder.features:
         _check_choice("encoder.features", feature, FEATURES)
     if r.encoder.segments < 1:
@@ -187,7 +193,9 @@ def _check(r: Recipe) -> None:
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         near = difflib.get_close_matches(str(value), choices, 1)
-        raise RecipeError(f"{name} = {value!r} is none of {', '.join(choices)}", hint=f"{name} = {(near or choices)[0]!r}")
+        raise RecipeError(
+            f"{name} = {value!r} is none of {', '.join(choices)}", hint=f"{name} = {(near or choices)[0]!r}"
+        )
 
 
 def from_dict(table: dict[str, Any], source: str = "recipe") -> Recipe:
@@ -195,7 +203,9 @@ def from_dict(table: dict[str, Any], source: str = "recipe") -> Recipe:
     plain = dict(table)
     encoder = plain.pop("encoder", {})
     if not isinstance(encoder, dict):
-        raise RecipeError(f"{source}: encoder is {encoder!r}, not a table", hint="write [encoder] above its keys")
+        raise RecipeError(
+            f"{source}: encoder is {encoder!r}, not a table", hint="write [encoder] above its keys"
+        )
     plain = _typed(plain, Recipe, source, "")
     return Recipe(**plain, encoder=EncoderRecipe(**_typed(encoder, EncoderRecipe, source, "encoder.")))
 
@@ -206,11 +216,15 @@ def load(path: str | Path) -> Recipe:
         with Path(path).open("rb") as file:
             text = file.read(1 << 20)
     except OSError as error:
-        raise RecipeError(f"cannot read {path}: {error.strerror}", hint="edgehff train --layers 128,64 --data digits") from error
+        raise RecipeError(
+            f"cannot read {path}: {error.strerror}", hint="edgehff train --layers 128,64 --data digits"
+        ) from error
     try:
         table = tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not TOML: {error}", hint="see docs/reference/recipe.md for an example") from error
+        raise RecipeError(
+            f"{path} is not TOML: {error}", hint="see docs/reference/recipe.md for an example"
+        ) from error
     return from_dict(table, str(path))
 
 
@@ -241,7 +255,7 @@ def _convert(where: str, value: Any, default: Any, key: str) -> Any:
                 return tuple(float(v) for v in value)
             if all(isinstance(v, item) and not isinstance(v, bool) for v in value):
                 return tuple(value)
-    elif isinstance(default, bool) or isinstance(default, str):
+    elif isinstance(default, (bool, str)):
         if isinstance(value, type(default)):
             return value
     elif isinstance(default, int):

@@ -34,7 +34,8 @@ def similarities(cosine: Float, n_per_class: int, scale: float) -> Float:
     own = scale * cosine.reshape(-1, n_per_class)
     top = own.max(axis=1)
     mean: Float = np.exp(own - top[:, None]).mean(axis=1)
-    return (top + np.log(mean)) / scale
+    out: Float = (top + np.log(mean)) / scale
+    return out
 
 
 def log_softmax(logit: Float) -> Float:
@@ -45,7 +46,7 @@ def log_softmax(logit: Float) -> Float:
 
 
 def error(cosine: Float, label: int, n_per_class: int, scale: float, margin: float) -> Float:
-    """d loss / d (scale * cosine), shape (n_proto,): softmax less onehot, spread over each class's prototypes."""
+    """Gradient of the loss by scale * cosine, (n_proto,): softmax less onehot, spread over prototypes."""
     logit = scale * similarities(cosine, n_per_class, scale)
     logit[label] -= scale * margin
     e = np.exp(log_softmax(logit))
@@ -65,7 +66,9 @@ def local_gradient(prototype: Float, u: Float, cosine: Float, e: Float) -> Float
     return out
 
 
-def updated_weight(weight: Float, x: Float, u: Float, t: Float, *, lr: float, norm: float, revive: bool) -> Float:
+def updated_weight(
+    weight: Float, x: Float, u: Float, t: Float, *, lr: float, norm: float, revive: bool
+) -> Float:
     """Weight after one step.  norm: |y|, or its running mean where that is larger (the cap)."""
     if norm == 0:
         return weight

@@ -1,4 +1,4 @@
-"""Write the C of the Python module from the core's public header: make_ffi.py HEADER OUTPUT (called by CMake).
+"""Write the C of the Python module from the core's header: make_ffi.py HEADER OUTPUT (called by CMake).
 
 The header is the only place where the functions are declared: comments and preprocessor lines are taken
 out, and numeric constants are declared as "#define NAME ...", which cffi fills in from the compiler.

@@ -40,13 +40,16 @@ class SoftmaxRegression:
                     weight = p[:, a] * ((a == b) - p[:, b])
                     hessian[a, :, b, :] = design.T @ (weight[:, None] * design)
                 hessian[a, :, a, :] += np.diag(self._penalty(n) + 1e-8)
-            step = np.linalg.solve(hessian.reshape(n_classes * n, -1), gradient.reshape(-1)).reshape(n_classes, n)
+            step = np.linalg.solve(hessian.reshape(n_classes * n, -1), gradient.reshape(-1)).reshape(
+                n_classes, n
+            )
             self._descend(design, target, step)
         return self
 
     def predict(self, x: NDArray[Any]) -> NDArray[np.int64]:
         """The class of each row."""
-        return (self._design(x) @ self.coefficients.T).argmax(axis=1)
+        answers: NDArray[np.int64] = (self._design(x) @ self.coefficients.T).argmax(axis=1)
+        return answers
 
     def _design(self, x: NDArray[Any]) -> Float:
         z = (x.astype(np.float64) - self.mean) / self.deviation

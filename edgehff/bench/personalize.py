@@ -1,4 +1,4 @@
-"""Learning a new person: trained on other people, one pass over the unseen person's first series, tested on the second.
+"""Learning a new person: trained on others, one pass over the person's first series, tested on the second.
 
 Folds are by person. Every setting (encoder, prototypes per class, rates) is chosen inside the training
 folds, by the same protocol among the training people; an unseen person's second series picks nothing.
@@ -21,12 +21,15 @@ from edgehff.core import Net
 from edgehff.data.dataset import Dataset
 from edgehff.data.split import shuffled
 from edgehff.errors import DataError
+from edgehff.model.encoding import fit_encoding
 from edgehff.recipe import EncoderRecipe, Recipe, lr_p_of, lr_w_of
 from edgehff.train.local import trained
 from edgehff.train.metrics import accuracy, bootstrap_interval
 
 ORDERS = ("shuffled", "recording")
-BASE = Recipe(layers=(128, 64), scale=12.0, margin=0.1, gate=0.3, lr=0.2, lr_prototypes=0.1, lr_final=0.3, epochs=8)
+BASE = Recipe(
+    layers=(128, 64), scale=12.0, margin=0.1, gate=0.3, lr=0.2, lr_prototypes=0.1, lr_final=0.3, epochs=8
+)
 CANDIDATES = tuple(
     BASE.replace(
         prototypes_per_class=k,
@@ -54,7 +57,9 @@ class Person:
         return shuffled(n, seed=1) if name == "shuffled" else np.arange(n)
 
 
-def after_one_pass(net: Net, person: Person, order: str, rates: tuple[float, float], first_layer: int = 0) -> float:
+def after_one_pass(
+    net: Net, person: Person, order: str, rates: tuple[float, float], first_layer: int = 0
+) -> float:
     """Accuracy on the second series after one pass over the first; net is not changed."""
     own = net.copy()
     own.set_rates(lr_w_of(rates[0]), lr_p_of(rates[1]))
@@ -108,7 +113,7 @@ def _mean_after(
 
 @dataclass(frozen=True)
 class Settings:
-    """What the training folds chose: the recipe, and per order the rates, for all layers and for the last alone."""
+    """What the training folds chose: the recipe, and per order the rates, of all layers and of the last."""
 
     recipe: Recipe
     rates: dict[str, tuple[float, float]]
@@ -130,14 +135,14 @@ def choose(data: Dataset, people: list[int], seed: int) -> Settings:
             best = (total, Settings(recipe, rates, {}), inner)
     assert best is not None
     _, settings, inner = best
-    last = {o: max(RATES, key=lambda r: _mean_after(inner, o, r, last_only=True)) for o in ORDERS}  # noqa: B023
+    last = {o: max(RATES, key=lambda r: _mean_after(inner, o, r, last_only=True)) for o in ORDERS}
     return Settings(settings.recipe, settings.rates, last)
 
 
-def _regression(data: Dataset, settings: Settings, unseen: list[int], people: list[int], seed: int) -> dict[str, Any]:
-    """Softmax regression on the same features: trained on the others, and on the person's own first series."""
-    from edgehff.model.encoding import fit_encoding  # noqa: PLC0415
-
+def _regression(
+    data: Dataset, settings: Settings, unseen: list[int], people: list[int], seed: int
+) -> dict[str, Any]:
+    """Softmax regression on the same features, trained on the others and on the person's first series."""
     assert data.group is not None
     assert data.is_test is not None
     encoding = fit_encoding(data.x, settings.recipe.encoder)
@@ -156,22 +161,28 @@ def _regression(data: Dataset, settings: Settings, unseen: list[int], people: li
     others = _rows_of(data, people) & ~_rows_of(data, held)
     l2_unseen = max(PENALTIES, key=lambda l2: score(others, _rows_of(data, held) & ~first, l2))
     l2_own = max(PENALTIES, key=lambda l2: float(np.mean([own(p, l2) for p in held])))
-    everyone = SoftmaxRegression(l2_unseen).fit(features[~_rows_of(data, unseen)], data.y[~_rows_of(data, unseen)], n)
+    everyone = SoftmaxRegression(l2_unseen).fit(
+        features[~_rows_of(data, unseen)], data.y[~_rows_of(data, unseen)], n
+    )
     tests = {p: (data.group == p) & ~first for p in unseen}
     return {
-        "regression_unseen": {p: accuracy(everyone.predict(features[t]), data.y[t]) for p, t in tests.items()},
+        "regression_unseen": {
+            p: accuracy(everyone.predict(features[t]), data.y[t]) for p, t in tests.items()
+        },
         "regression_own": {p: own(p, l2_own) for p in unseen},
     }
 
 
 def run_fold(data: Dataset, people: list[int], unseen: list[int], seed: int) -> dict[str, Any]:
-    """All results for the people of one fold: {result: {person: accuracy}}, and the settings chosen without them."""
+    """Results of a fold's people, {result: {person: accuracy}}, and the settings chosen without them."""
     training = [p for p in people if p not in unseen]
     settings = choose(data.rows(~_rows_of(data, unseen)), training, seed)
     results: dict[str, Any] = {}
     for arith in ("int16", "int8"):
         net, persons = _pretrained(data, unseen, settings.recipe.replace(arith=arith))
-        results[f"{arith}_before"] = {p: accuracy(net.predict(v.x_second), v.y_second) for p, v in persons.items()}
+        results[f"{arith}_before"] = {
+            p: accuracy(net.predict(v.x_second), v.y_second) for p, v in persons.items()
+        }
         for order in ORDERS:
             results[f"{arith}_{order}"] = {
                 p: after_one_pass(net, v, order, settings.rates[order]) for p, v in persons.items()
@@ -179,7 +190,8 @@ def run_fold(data: Dataset, people: list[int], unseen: list[int], seed: int) -> 
             if arith == "int16":
                 last = net.config.n_layers - 1
                 results[f"last_layer_{order}"] = {
-                    p: after_one_pass(net, v, order, settings.last_rates[order], last) for p, v in persons.items()
+                    p: after_one_pass(net, v, order, settings.last_rates[order], last)
+                    for p, v in persons.items()
                 }
     results |= _regression(data, settings, unseen, training, seed)
     return {
@@ -193,7 +205,9 @@ def run_fold(data: Dataset, people: list[int], unseen: list[int], seed: int) -> 
     }
 
 
-def run(data: Dataset, n_folds: int = 5, seed: int = 0, workers: int | None = None) -> Iterator[dict[str, Any]]:
+def run(
+    data: Dataset, n_folds: int = 5, seed: int = 0, workers: int | None = None
+) -> Iterator[dict[str, Any]]:
     """Yields {"fold": k} as folds end, and last the summary.
 
     Summary: for each result the mean, the worst person, and the 95 % bootstrap interval over people.

@@ -23,13 +23,19 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--data", default="emg-gestures", show_default=True, metavar="NAME|PATH", help="With groups and test rows.")
+@click.option(
+    "--data",
+    default="emg-gestures",
+    show_default=True,
+    metavar="NAME|PATH",
+    help="With groups and test rows.",
+)
 @click.option("--workers", type=int, help="Processes; default: one a core.")
 @common_options
 @pass_output
 def personalize(output: Output, data: str, workers: int | None) -> None:
     """Learn unseen people: 5 folds by person, settings chosen inside the training folds."""
-    from edgehff.data.sources import load  # noqa: PLC0415 (help must not load numpy)
+    from edgehff.data.sources import load
 
     document = measure_personalize(output, load(data, notice=output.say), workers)
     if output.json:
@@ -41,15 +47,21 @@ def personalize(output: Output, data: str, workers: int | None) -> None:
 @bench.command()
 @click.option("--part", type=click.Choice(["digits", "stability", "all"]), default="all", show_default=True)
 @click.option("--seeds", type=click.IntRange(2), help="Default: 10 for digits, 5 for stability.")
-@click.option("--steps", type=click.IntRange(50_000), default=1_000_000, show_default=True, help="For stability.")
-@click.option("--float/--no-float", "with_float", default=True, show_default=True, help="The float twin, for digits.")
+@click.option(
+    "--steps", type=click.IntRange(50_000), default=1_000_000, show_default=True, help="For stability."
+)
+@click.option(
+    "--float/--no-float", "with_float", default=True, show_default=True, help="The float twin, for digits."
+)
 @click.option("--workers", type=int, help="Processes; default: one a core.")
 @common_options
 @pass_output
-def core(output: Output, part: str, seeds: int | None, steps: int, with_float: bool, workers: int | None) -> None:
+def core(
+    output: Output, part: str, seeds: int | None, steps: int, with_float: bool, workers: int | None
+) -> None:
     """Digits in integers against the same rule in float, and a million steps at one rate."""
-    from edgehff.bench import core as measured  # noqa: PLC0415 (help must not load numpy)
-    from edgehff.data.sources import load  # noqa: PLC0415
+    from edgehff.bench import core as measured
+    from edgehff.data.sources import load
 
     data, document = load("digits"), {}
     if part in ("digits", "all"):
@@ -70,7 +82,7 @@ def core(output: Output, part: str, seeds: int | None, steps: int, with_float: b
 
 def measure_personalize(output: Output, data: Any, workers: int | None = None) -> dict[str, Any]:
     """Run the benchmark with a progress bar; the summary, with seconds."""
-    from edgehff.bench import personalize as measured  # noqa: PLC0415 (help must not load numpy)
+    from edgehff.bench import personalize as measured
 
     began = time.perf_counter()
     summary = _last(output, measured.run(data, workers=workers), 5, "folds of people")
@@ -84,7 +96,12 @@ def print_personalize(output: Output, document: dict[str, Any]) -> None:
     def row(label: str, name: str) -> tuple[str, ...]:
         r = results[name]
         low, high = r["interval"]
-        return label, f"{100 * r['mean']:.1f}", f"{100 * r['worst']:.0f}", f"{100 * low:.1f} to {100 * high:.1f}"
+        return (
+            label,
+            f"{100 * r['mean']:.1f}",
+            f"{100 * r['worst']:.0f}",
+            f"{100 * low:.1f} to {100 * high:.1f}",
+        )
 
     rows = [
         row(f"{arith}, {label}", f"{arith}_{key}")
@@ -111,7 +128,8 @@ def print_personalize(output: Output, document: dict[str, Any]) -> None:
 def _last(output: Output, events: Iterator[dict[str, Any]], total: int, what: str) -> dict[str, Any]:
     last: dict[str, Any] = {}
     with output.progress(total, what) as bar:
-        for last in events:
+        for event in events:
+            last = event
             bar.update()
     return last
 
@@ -138,7 +156,10 @@ def _print_digits(output: Output, d: dict[str, Any]) -> None:
 def _print_stability(output: Output, s: dict[str, Any]) -> None:
     output.table(
         f"{s['steps']} steps at a constant rate, {s['seeds']} seeds, accuracy %",
-        ("arith", "stabilizers", "best", "final", "largest loss", "dead rows", "saturated %", "learned, 20 passes %", "last pass %"),
+        (
+            "arith", "stabilizers", "best", "final", "largest loss", "dead rows", "saturated %",
+            "learned from, 20 passes %", "last pass %",
+        ),
         [
             (
                 r["arith"],

@@ -19,15 +19,19 @@ def demo(output: Output, workers: int | None) -> None:
     torch. The table says, over all people, how well their second series is recognized before and after the
     network learned their first, each sample once.
     """
-    from edgehff.data.sources import load  # noqa: PLC0415 (help must not load numpy)
+    from edgehff.data.sources import load
 
     output.say("Learning unseen people, one sample at a time, in integers.")
-    output.say("Each network (24 features -> 128 -> 64) was trained from scratch on the other people of its fold.")
+    output.say(
+        "Each network (24 features -> 128 -> 64) was trained from scratch on the other people of its fold."
+    )
     document = measure_personalize(output, load("emg-gestures"), workers)
     if output.json:
         output.print_document(document)
         return
     print_personalize(output, document)
     before, after = (document["results"][f"int16_{name}"]["mean"] for name in ("before", "recording"))
-    output.say(f"One pass took the mean person from {before:.1%} to {after:.1%}, in recording order, in int16.")
+    output.say(
+        f"One pass took the mean person from {before:.1%} to {after:.1%}, in recording order, in int16."
+    )
     output.say("next: edgehff train --help, docs/tutorials/first-model.md")

@@ -16,19 +16,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", metavar="NAME|PATH", help="A named data set or a file; default: the one it was trained on.")
+@click.option(
+    "--data", metavar="NAME|PATH", help="A named data set or a file; default: the one it was trained on."
+)
 @click.option("--rows", type=click.Choice(["test", "train", "all"]), default="test", show_default=True)
 @click.option("--group", type=int, help="Only this subject or speaker.")
-@click.option("--int8-prototypes", is_flag=True, help="With prototypes in int8, as inference artifacts carry them.")
+@click.option(
+    "--int8-prototypes", is_flag=True, help="With prototypes in int8, as inference artifacts carry them."
+)
 @common_options
 @pass_output
-def evaluate(output: Output, model: Path, data: str | None, rows: str, group: int | None, int8_prototypes: bool) -> None:
+def evaluate(
+    output: Output, model: Path, data: str | None, rows: str, group: int | None, int8_prototypes: bool
+) -> None:
     """Measure MODEL: accuracy, per class, per layer, confusion.
 
     Rows are those that the data set marks, or a holdout of 20 %.
     """
-    from edgehff.data.sources import load  # noqa: PLC0415 (help must not load numpy)
-    from edgehff.model import file  # noqa: PLC0415
+    from edgehff.data.sources import load
+    from edgehff.model import file
 
     network = file.load(model)
     whole = load(name_of_data(network, data), notice=output.say)
@@ -57,32 +63,35 @@ def evaluate(output: Output, model: Path, data: str | None, rows: str, group: in
 
 def name_of_data(network: Network, data: str | None) -> str:
     """The data set named on the command line, else the model's own. InputError where there is neither."""
-    from edgehff.errors import InputError  # noqa: PLC0415 (help must not load numpy)
+    from edgehff.errors import InputError
 
     name = data or network.recipe.data
     if not name:
-        raise InputError("the model does not say what it was trained on", hint="name the data: --data NAME|PATH")
+        raise InputError(
+            "the model does not say what it was trained on", hint="name the data: --data NAME|PATH"
+        )
     return name
 
 
 def check_classes(network: Network, data: Dataset) -> None:
     """InputError where the data's classes are not the model's."""
-    from edgehff.errors import InputError  # noqa: PLC0415 (help must not load numpy)
+    from edgehff.errors import InputError
 
     if data.class_names != network.class_names:
         ours, theirs = ", ".join(network.class_names[:6]), ", ".join(data.class_names[:6])
         raise InputError(
-            f"{data.name} has {data.n_classes} classes ({theirs}), the model {len(network.class_names)} ({ours})",
+            f"{data.name} has {data.n_classes} classes ({theirs}), "
+            f"the model {len(network.class_names)} ({ours})",
             hint=f"edgehff data show {data.name}",
         )
 
 
 def choose_rows(data: Dataset, rows: str, group: int | None) -> Dataset:
     """The training, test or all rows, of one group where given. InputError where none are left."""
-    import numpy as np  # noqa: PLC0415 (help must not load numpy)
+    import numpy as np
 
-    from edgehff.data.split import train_test  # noqa: PLC0415
-    from edgehff.errors import InputError  # noqa: PLC0415
+    from edgehff.data.split import train_test
+    from edgehff.errors import InputError
 
     train, test = train_test(data)
     at = {"train": train, "test": test, "all": np.arange(len(data))}[rows]
@@ -98,7 +107,7 @@ def choose_rows(data: Dataset, rows: str, group: int | None) -> Dataset:
 
 def measure(network: Network, rows: Dataset) -> dict[str, Any]:
     """Accuracy, per_class, per_layer, confusion and samples, as the JSON names them."""
-    from edgehff.train import metrics  # noqa: PLC0415 (help must not load numpy)
+    from edgehff.train import metrics
 
     net, x = network.to_core(), network.encode(rows.x)
     answers = net.predict(x)

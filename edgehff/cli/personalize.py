@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgehff.cli import eval as evaluation
 from edgehff.cli.output import Output, common_options, pass_output
 
 if TYPE_CHECKING:
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", metavar="NAME|PATH|-", help="A data set, or - for one sample a line on stdin.")
+@click.option("--data", metavar="NAME|PATH|-", help="A data set, or - for a sample a line on stdin.")
 @click.option("--group", type=int, help="Learn from this subject or speaker alone.")
 @click.option("--order", type=click.Choice(["recording", "shuffled"]), default="recording", show_default=True)
 @click.option("--lr", type=float, help="Rate of the weights; default: the model's personal_lr.")
 @click.option("--lr-prototypes", type=float, help="Rate of the prototypes; default: personal_lr_prototypes.")
-@click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="Save the personal model here.")
+@click.option(
+    "-o", "--output", "target", type=click.Path(path_type=Path), help="Save the personal model here."
+)
 @common_options
 @pass_output
 def personalize(
@@ -39,17 +42,15 @@ def personalize(
 ) -> None:
     """Let MODEL learn from a stream, one sample at a time, each once.
 
-    From a data set it learns the training rows and is tested on the test rows, before and after. From stdin, a
-    line is v1,...,vn,label or {"x": [...], "label": ...}; a line without a label is answered, not learned.
+    From a data set it learns the training rows and is tested on the test rows, before and after. From stdin,
+    a line is v1,...,vn,label or {"x": [...], "label": ...}; a line without a label is answered, not learned.
     MODEL itself is not changed; -o saves what was learned.
     """
-    from edgehff.data.sources import load  # noqa: PLC0415 (help must not load numpy)
-    from edgehff.data.stream import samples  # noqa: PLC0415
-    from edgehff.model import file  # noqa: PLC0415
-    from edgehff.personalize.session import PersonalSession  # noqa: PLC0415
-    from edgehff.train.metrics import accuracy  # noqa: PLC0415
-
-    from edgehff.cli import eval as evaluation  # noqa: PLC0415  # isort: skip
+    from edgehff.data.sources import load
+    from edgehff.data.stream import samples
+    from edgehff.model import file
+    from edgehff.personalize.session import PersonalSession
+    from edgehff.train.metrics import accuracy
 
     network = file.load(model)
     changes = {"personal_lr": lr, "personal_lr_prototypes": lr_prototypes}
@@ -66,10 +67,17 @@ def personalize(
         document["before"] = accuracy(session.predict(second.x), second.y)
         right = 0
         with output.progress(len(first), "learning") as bar:
-            for sample, label in samples(first, "shuffled" if order == "shuffled" else "recording", recipe.seed):
+            for sample, label in samples(
+                first, "shuffled" if order == "shuffled" else "recording", recipe.seed
+            ):
                 right += session.learn_one(sample, label) == label
                 bar.update()
-        document |= {"samples": len(first), "online_accuracy": right / len(first), "order": order, "group": group}
+        document |= {
+            "samples": len(first),
+            "online_accuracy": right / len(first),
+            "order": order,
+            "group": group,
+        }
         document["accuracy"] = accuracy(session.predict(second.x), second.y)
         document["test_samples"] = len(second)
     personal = session.snapshot()
@@ -86,15 +94,18 @@ def personalize(
         return
     if "before" in document:
         output.print_text(
-            f"before {document['before']:.2%}, after {document['samples']} samples {document['accuracy']:.2%} "
+            f"before {document['before']:.2%}, "
+            f"after {document['samples']} samples {document['accuracy']:.2%} "
             f"(on {document['test_samples']} test rows)"
         )
-    output.say(f"learned {session.learned} samples; " + (f"wrote {target}" if target else "not saved: add -o FILE"))
+    output.say(
+        f"learned {session.learned} samples; " + (f"wrote {target}" if target else "not saved: add -o FILE")
+    )
 
 
 def _from_lines(output: Output, network: Network, session: PersonalSession) -> dict[str, Any]:
     """Learn labeled lines of stdin, answer the others on stdout."""
-    from edgehff.data.stream import read_lines  # noqa: PLC0415 (help must not load numpy)
+    from edgehff.data.stream import read_lines
 
     answers, right = 0, 0
     lines: Iterable[tuple[Any, int | str | None]] = read_lines(sys.stdin, network.encoding.n_raw)

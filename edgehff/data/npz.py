@@ -64,12 +64,13 @@ def read_npy(stream: IO[bytes], n_bytes: int, what: str) -> NDArray[Any]:
     size = prod(shape) * dtype.itemsize
     if size > n_bytes or min(shape, default=0) < 0:
         raise DataError(f"{what}: {shape} of {dtype} needs {size} bytes, the file has {n_bytes}", hint=HINT)
-    if size == 0:
-        return np.empty(shape, dtype)
     data = stream.read(size)
     if len(data) != size:
         raise DataError(f"{what}: truncated: {len(data)} of {size} bytes", hint=HINT)
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
+    try:
+        return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
+    except ValueError as error:
+        raise DataError(f"{what}: shape {shape} is impossible: {error}", hint=HINT) from error
 
 
 def _read_arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, NDArray[Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edgehff
+from edgehff.core import Net
 from edgehff.errors import ModelFileError
 from edgehff.model.encoding import Encoding
 from edgehff.model.network import Layer, Network
@@ -59,8 +60,7 @@ def from_network(network: Network) -> tuple[Tensors, dict[str, Any]]:
         "step": network.step,
         "proto_bits": network.proto_bits,
         "norm_sums": [layer.norm_sum for layer in network.layers],
-        "weights_crc32": net.weights_crc32,
-        "state_crc32": net.state_crc32,
+        **_checksums(net),
     }
     document["payload_sha256"] = payload_sha256(tensors, document)
     return tensors, document
@@ -79,12 +79,7 @@ def to_network(tensors: Tensors, document: Mapping[str, Any]) -> Network:
     if payload_sha256(tensors, document) != document["payload_sha256"]:
         raise ModelFileError("the SHA-256 does not match: tensors or fields were altered", hint=_AGAIN)
     network = _network(tensors, document)
-    net = network.to_core()
-    found = {
-        "sizes": _sizes(network.config),
-        "weights_crc32": net.weights_crc32,
-        "state_crc32": net.state_crc32,
-    }
+    found: dict[str, Any] = {"sizes": _sizes(network.config), **_checksums(network.to_core())}
     for name, value in found.items():
         if document[name] != value:
             raise ModelFileError(f"{name} is {document[name]}, the network's is {value}", hint=_AGAIN)
@@ -113,6 +108,10 @@ def canonical(value: Any) -> bytes:
 
 def _sizes(config: CoreConfig) -> dict[str, Any]:
     return {"dims": list(config.dims), "n_classes": config.n_classes, "n_per_class": config.n_per_class}
+
+
+def _checksums(net: Net) -> dict[str, str]:
+    return {"weights_crc32": f"{net.weights_crc32:08x}", "state_crc32": f"{net.state_crc32:08x}"}
 
 
 def _network(tensors: Tensors, document: Mapping[str, Any]) -> Network:

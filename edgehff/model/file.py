@@ -27,7 +27,7 @@ KEY = "edgehff"
 MAX_FILE_BYTES = 1 << 30
 MAX_HEADER_BYTES = 1 << 20
 _AGAIN = "take the file from its source again"
-_TRAIN = "edgehff train --layers 128,64 --data digits -o model.safetensors makes a model"
+_TRAIN = "edgehff train --layers 128,64 --data digits -o model.safetensors"
 
 
 def save(network: Network, path: str | Path) -> None:

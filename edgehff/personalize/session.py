@@ -59,8 +59,8 @@ class PersonalSession:
         """The class of one raw sample of the data's dtype and shape. ShapeError where it is another."""
         return int(self._net.predict(self._encoded(raw))[0])
 
-    def learn_one(self, raw: NDArray[Any], label: int) -> int:
-        """Learn one raw sample; returns the class that was given before learning. ShapeError for a bad label."""
+    def learn_one(self, raw: NDArray[Any], label: int | str) -> int:
+        """Learn one raw sample; returns the class given before learning. ShapeError for a bad label."""
         number = self.class_of(label)
         answer = int(self._net.train(self._encoded(raw), np.array([number], np.uint16))[0])
         self.learned += 1

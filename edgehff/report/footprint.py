@@ -176,6 +176,20 @@ def footprint(config: CoreConfig, encoding: Encoding) -> Footprint:
     )
 
 
+def exceeded(found: Footprint, ram_bytes: int | None, flash_bytes: int | None) -> list[str]:
+    """A sentence for each budget that the network is over, with its largest part. None: no budget."""
+    sentences = []
+    for name, parts, budget in (("RAM", found.ram, ram_bytes), ("flash", found.flash, flash_bytes)):
+        needed = sum(parts.values())
+        if budget is not None and needed > budget:
+            largest = max(parts, key=lambda part: parts[part])
+            sentences.append(
+                f"{name}: {needed:,} bytes are {needed - budget:,} over the budget of {budget:,}; "
+                f"the largest part is {largest.replace('_', ' ')} with {parts[largest]:,}"
+            )
+    return sentences
+
+
 def backprop(dims: tuple[int, ...], n_classes: int, weight_bytes: int) -> tuple[Backprop, ...]:
     """RAM of backpropagation through dims[0]-...-dims[-1]-n_classes, the least that each variant can do with.
 

@@ -27,7 +27,7 @@ def pass_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def decayed_rates(recipe: Recipe, epoch: int) -> tuple[int, int]:
-    """The core's rates (Q16, Q14) for a pass counted from 0: falling geometrically to lr_final of the first."""
+    """The core's rates (Q16, Q14) for a pass counted from 0, falling geometrically to lr_final."""
     factor = recipe.lr_final ** (epoch / max(1, recipe.epochs - 1))
     return recipes.lr_w_of(recipe.lr * factor), recipes.lr_p_of(recipe.lr_prototypes * factor)
 
@@ -61,7 +61,9 @@ def train(
         yield EpochDone(
             epoch=epoch + 1,
             online=right / len(rows),
-            validation=None if held is None or validation is None else accuracy(net.predict(held), validation.y),
+            validation=None
+            if held is None or validation is None
+            else accuracy(net.predict(held), validation.y),
             updates=tuple((s["updates"] - b) / len(rows) for s, b in zip(stats, before, strict=True)),
             saturated=sum(s["saturated"] for s in stats) / sum(s["n_in"] * s["n_out"] for s in stats),
         )

@@ -36,7 +36,9 @@ def per_layer(net: Net, x: NDArray[np.int16], labels: Labels) -> list[float]:
     return [accuracy(answers[:, layer], labels) for layer in range(net.config.n_layers)]
 
 
-def bootstrap_interval(values: NDArray[np.float64], seed: int = 0, rounds: int = 10_000) -> tuple[float, float]:
+def bootstrap_interval(
+    values: NDArray[np.float64], seed: int = 0, rounds: int = 10_000
+) -> tuple[float, float]:
     """95 % interval of the mean by the percentile bootstrap over the entries of values, shape (n,)."""
     rng = np.random.default_rng(seed)
     means = values[rng.integers(0, len(values), (rounds, len(values)))].mean(axis=1)

@@ -37,13 +37,15 @@ class FloatTwin:
 
     def predict(self, x: NDArray[np.int16]) -> NDArray[np.int64]:
         """The class of each row, all rows at once."""
-        r, u, total = self.recipe, x / ONE, 0.0
+        r, u = self.recipe, x / ONE
+        total: NDArray[np.floating[Any]] = np.zeros((len(x), 1))
         for weight, prototype in zip(self.weights, self.prototypes, strict=True):
             y = np.maximum(u @ weight.T, 0.0)
             u = y / np.maximum(np.linalg.norm(y, axis=1, keepdims=True), 1e-12)
             rows = [r.scale * spec.similarities(c, r.prototypes_per_class, r.scale) for c in u @ prototype.T]
             total = total + np.array([spec.log_softmax(logit) for logit in rows])
-        return np.asarray(total).argmax(axis=1)
+        answers: NDArray[np.int64] = total.argmax(axis=1)
+        return answers
 
     def _learn(self, x: NDArray[np.floating[Any]], label: int) -> None:
         r = self.recipe
@@ -57,6 +59,8 @@ class FloatTwin:
                 e = spec.error(cosine, label, r.prototypes_per_class, r.scale, r.margin)
                 t = spec.local_gradient(prototype, u, cosine, e)
                 divisor = max(norm, self.means[i]) if r.cap else norm
-                self.weights[i] = spec.updated_weight(weight, x, u, t, lr=self.lr, norm=divisor, revive=r.revive)
+                self.weights[i] = spec.updated_weight(
+                    weight, x, u, t, lr=self.lr, norm=divisor, revive=r.revive
+                )
                 self.prototypes[i] = spec.updated_prototype(prototype, u, e, lr=self.lr_prototypes)
             x = u

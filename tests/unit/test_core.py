@@ -42,7 +42,15 @@ def test_checksums_are_those_of_the_bytes(rng):
         crc = zlib.crc32(net.weights(layer).astype("<i2").tobytes(), crc)
         crc = zlib.crc32(net.prototypes(layer).astype("<i2").tobytes(), crc)
     assert net.weights_crc32 == crc
-    words = [net.step, 1, net.config.lr_w, net.config.lr_p, net.config.kappa, net.norm_sum(0), net.norm_sum(1)]
+    words = [
+        net.step,
+        1,
+        net.config.lr_w,
+        net.config.lr_p,
+        net.config.kappa,
+        net.norm_sum(0),
+        net.norm_sum(1),
+    ]
     assert net.state_crc32 == zlib.crc32(np.array(words, "<u4").tobytes(), crc)
 
 

@@ -126,6 +126,14 @@ def _member(header: bytes, data: bytes = b"") -> bytes:
             _member(b"{'descr': [('a', 'u1')], 'fortran_order': False, 'shape': (4,), }", b"1234"),
             "would need pickle",
         ),
+        (
+            _member(b"{'descr': '|u1', 'fortran_order': False, 'shape': (0, %d, %d), }" % (2**62, 2**62)),
+            "impossible",
+        ),
+        (
+            _member(b"{'descr': '<U0', 'fortran_order': False, 'shape': (99999999999999,), }"),
+            "an array of <U0",
+        ),
         (_member(b"__import__('os')"), "X: not a numpy array"),
         (_member(b"{" * 9000), "X: not a numpy array"),
     ],

@@ -107,7 +107,8 @@ def window(table_=True):
     if not table_:
         return encoder
     n = encoder.n_features - 1
-    offset, gain = np.arange(-3, n - 3, dtype=np.int32) * 99_999, np.arange(65535 - n, 65535, dtype=np.uint16)
+    offset = np.arange(-3, n - 3, dtype=np.int32) * 99_999
+    gain = np.arange(65535 - n, 65535, dtype=np.uint16)
     return Encoder(
         "int16", (6, 2), features=("mav", "rms", "wl"), segments=3, log=True, bias=-7, offset=offset, gain=gain,
         gain_shift=21,
@@ -116,7 +117,9 @@ def window(table_=True):
 
 CONFIGS = [
     CoreConfig(dims=(5, 3), n_classes=2, arith="int8", seed=0xDEADBEEF, cap=False),
-    CoreConfig(dims=(7, 4, 3), n_classes=3, n_per_class=2, arith="int16", gate=65535, margin=1638, revive=False),
+    CoreConfig(
+        dims=(7, 4, 3), n_classes=3, n_per_class=2, arith="int16", gate=65535, margin=1638, revive=False
+    ),
     CoreConfig(dims=(5, 4, 3), n_classes=3, arith="int8", join="weighted", join_weight=(0, 1024)),
     CoreConfig(dims=(3, 5), n_classes=2, n_per_class=3, arith="int16", join="last", proto_bits=8),
 ]

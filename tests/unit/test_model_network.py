@@ -47,7 +47,9 @@ def test_options_of_the_recipe_reach_the_core():
     assert network.config.join_weight == (128, 512)
     assert network.config.gate == 65535
     last = replace(network, recipe=network.recipe.replace(join="last", join_weights=()))
-    assert not np.array_equal(network.to_core().scores(network.encode(x)), last.to_core().scores(last.encode(x)))
+    assert not np.array_equal(
+        network.to_core().scores(network.encode(x)), last.to_core().scores(last.encode(x))
+    )
 
 
 @pytest.mark.parametrize("arith", ["int8", "int16"])
@@ -63,9 +65,9 @@ def test_int8_prototypes_answer_nearly_the_same_and_do_not_learn(arith):
     assert difference.any()
     with pytest.raises(ShapeError, match="inference"):
         small.to_core().train(code, y)
-    assert Network.from_core(small.to_core(), small.recipe, small.class_names, small.encoding).weights_crc32 == (
-        small.weights_crc32
-    )
+    assert Network.from_core(
+        small.to_core(), small.recipe, small.class_names, small.encoding
+    ).weights_crc32 == (small.weights_crc32)
 
 
 def test_raw_samples_are_checked():
@@ -89,11 +91,11 @@ def broken(network, **changes):
     ("change", "match"),
     [
         (lambda n: {"layers": n.layers[:1]}, "1 layers, the recipe has 2"),
-        (lambda n: {"class_names": ("a", "b", "a")}, "2 of them distinct"),
-        (lambda n: {"class_names": ("a", "b")}, "layer 0: prototypes"),
-        (lambda n: {"step": 2**32}, "step"),
-        (lambda n: {"proto_bits": 4}, "neither 8 nor 16"),
-        (lambda n: {"proto_bits": 8}, "prototypes is int16"),
+        (lambda _: {"class_names": ("a", "b", "a")}, "2 of them distinct"),
+        (lambda _: {"class_names": ("a", "b")}, "layer 0: prototypes"),
+        (lambda _: {"step": 2**32}, "step"),
+        (lambda _: {"proto_bits": 4}, "neither 8 nor 16"),
+        (lambda _: {"proto_bits": 8}, "prototypes is int16"),
         (lambda n: broken(n, weight=n.layers[1].weight.astype(np.int8)), "layer 1: weight is int8"),
         (lambda n: broken(n, weight=n.layers[1].weight[:, :-1]), r"layer 1: weight is int16 \(7, 8\)"),
         (lambda n: broken(n, norm_sum=-1), "norm_sum = -1"),

@@ -14,7 +14,8 @@ def write(tmp_path, text):
 def test_a_file_gives_every_field(tmp_path):
     path = write(
         tmp_path,
-        'layers = [64, 32]\narith = "int8"\ngate = "off"\nlr = 1\njoin = "weighted"\njoin_weights = [1, 0.5]\n'
+        'layers = [64, 32]\narith = "int8"\ngate = "off"\nlr = 1\n'
+        'join = "weighted"\njoin_weights = [1, 0.5]\n'
         '[encoder]\nfeatures = ["mav"]\nsegments = 5\nlog = true\n',
     )
     assert recipe.load(path) == Recipe(
@@ -79,7 +80,9 @@ def test_a_missing_file_and_bytes_that_are_no_text(tmp_path):
 
 
 def test_the_core_gets_integers():
-    c = Recipe(layers=(5, 3), scale=12.0, margin=0.25, gate=0.5, lr=0.5, lr_prototypes=0.125, seed=9).core_config(8, 4)
+    c = Recipe(
+        layers=(5, 3), scale=12.0, margin=0.25, gate=0.5, lr=0.5, lr_prototypes=0.125, seed=9
+    ).core_config(8, 4)
     assert c.dims == (8, 5, 3)
     assert (c.kappa, c.margin, c.gate, c.lr_w, c.lr_p, c.seed) == (17728, 4096, 8192, 32768, 2048, 9)
     assert Recipe(gate=None).core_config(8, 4).gate == 65535

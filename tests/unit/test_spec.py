@@ -39,7 +39,9 @@ def test_the_local_gradient_is_the_numerical_one(k, margin):
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_core_follows_the_float_rule_for_one_step(k):
     rng = np.random.default_rng(5)
-    recipe = Recipe(layers=(40, 24), prototypes_per_class=k, scale=9.0, margin=0.1, gate=None, lr=0.3, lr_prototypes=0.2)
+    recipe = Recipe(
+        layers=(40, 24), prototypes_per_class=k, scale=9.0, margin=0.1, gate=None, lr=0.3, lr_prototypes=0.2
+    )
     net = Net(recipe.core_config(30, 4))
     for layer in range(2):  # weights that the int8 view shows exactly
         net.weights(layer)[...] = (net.weights(layer) + 128) >> 8 << 8

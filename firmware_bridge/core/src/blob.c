@@ -248,6 +248,7 @@ int ehff_net_load(const uint8_t *blob, uint32_t blob_bytes, void *arena, uint32_
     uint32_t l, n_protos;
     int status = get_header(blob, blob_bytes, &h);
     if (status != EHFF_OK) return status;
+    if (out == NULL) return EHFF_ERR_NULL;
     status = ehff_net_layout(&h.config, arena, arena_bytes, &net);
     if (status != EHFF_OK) return status;
     net->first_layer = blob[11];

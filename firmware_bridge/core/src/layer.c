@@ -7,7 +7,7 @@ static int32_t dot_int8(const int8_t *w, const int16_t *x, uint32_t n)
 {
     int32_t sum = 0;
     uint32_t j;
-    for (j = 0; j < n; j++) sum += (int16_t)w[j] * x[j];
+    for (j = 0; j < n; j++) sum += (int32_t)w[j] * x[j];
     return sum;
 }
 
@@ -16,7 +16,7 @@ static int32_t dot_int16(const int16_t *w, const int16_t *x, uint32_t n)
 {
     int32_t sum = 0;
     uint32_t j;
-    for (j = 0; j < n; j++) sum += (int16_t)((int16_t)(w[j] + 128) >> 8) * x[j];
+    for (j = 0; j < n; j++) sum += (int32_t)((w[j] + 128) >> 8) * x[j];
     return sum;
 }
 

@@ -20,7 +20,7 @@ static int check_config(const ehff_config *c)
     if (c->flags > (EHFF_CAP | EHFF_REVIVE)) return EHFF_ERR_RANGE;
     if (c->proto_bits != 16 && c->proto_bits != 8) return EHFF_ERR_RANGE;
     if (c->kappa < 1 || c->kappa > EHFF_MAX_KAPPA || c->margin > EHFF_ONE) return EHFF_ERR_RANGE;
-    if (c->gate > 2 * EHFF_ONE && c->gate != EHFF_GATE_OFF) return EHFF_ERR_RANGE;
+    if (c->gate > EHFF_MAX_GATE && c->gate != EHFF_GATE_OFF) return EHFF_ERR_RANGE;
     if (c->lr_w > EHFF_MAX_LR_W || c->lr_p > EHFF_MAX_LR_P) return EHFF_ERR_RANGE;
     if (c->join == EHFF_JOIN_WEIGHTED) {
         if (c->join_weight == NULL) return EHFF_ERR_NULL;
@@ -291,6 +291,7 @@ int ehff_net_predict_rows(ehff_net *net, const int16_t *x, uint32_t n_samples, u
     uint32_t i;
     int status = EHFF_OK;
     if (net == NULL || x == NULL || predicted == NULL) return EHFF_ERR_NULL;
+    if (!ehff_net_valid(net)) return EHFF_ERR_STATE;
     for (i = 0; i < n_samples && status == EHFF_OK; i++)
         status = ehff_net_predict(net, x + (size_t)i * n_in, n_in, predicted + i,
                                   scores == NULL ? NULL : scores + (size_t)i * net->n_classes);
@@ -303,6 +304,7 @@ int ehff_net_train_rows(ehff_net *net, const int16_t *x, uint32_t n_samples, uin
     uint32_t i;
     int status = EHFF_OK;
     if (net == NULL || x == NULL || labels == NULL) return EHFF_ERR_NULL;
+    if (!ehff_net_valid(net)) return EHFF_ERR_STATE;
     for (i = 0; i < n_samples && status == EHFF_OK; i++)
         status = ehff_net_train(net, x + (size_t)i * n_in, n_in, labels[i], predicted == NULL ? NULL : predicted + i);
     return status;

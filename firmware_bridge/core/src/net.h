@@ -45,7 +45,10 @@ typedef struct {
 } ehff_scratch;
 
 static inline ehff_layer *ehff_layers(const ehff_net *net) { return (ehff_layer *)((uintptr_t)net + sizeof(ehff_net)); }
-static inline void *ehff_at(const ehff_net *net, uint32_t offset) { return (void *)((uintptr_t)net + offset); }
+static inline void *ehff_at(const ehff_net *net, uint32_t offset)
+{
+    return (void *)((uintptr_t)net + (uintptr_t)offset);
+}
 
 int ehff_net_valid(const ehff_net *net);
 int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehff_net **out);

@@ -13,11 +13,11 @@ void ehff_proto_cosines(const ehff_net *net, const ehff_layer *layer, const int1
         if (net->proto_bits == 8) {
             const int8_t *p = (const int8_t *)ehff_at(net, layer->protos) + c * n_out;
             const uint16_t *scale = (const uint16_t *)ehff_at(net, layer->scales);
-            for (i = 0; i < n_out; i++) sum += (int16_t)p[i] * u[i];
+            for (i = 0; i < n_out; i++) sum += (int32_t)p[i] * u[i];
             cosine[c] = (int32_t)ehff_round_shift64((int64_t)sum * scale[c], 22);
         } else {
             const int16_t *p = (const int16_t *)ehff_at(net, layer->protos) + c * n_out;
-            for (i = 0; i < n_out; i++) sum += p[i] * u[i];
+            for (i = 0; i < n_out; i++) sum += (int32_t)p[i] * u[i];
             cosine[c] = ehff_round_shift(sum, 14);
         }
     }
@@ -44,7 +44,7 @@ void ehff_proto_logits(const ehff_net *net, const int32_t *cosine, int32_t *logi
         }
         if (k > 1) {
             for (i = 0; i < k; i++) sum += ehff_exp2_neg((uint32_t)(top - logit_of(net, cosine[i])));
-            top += (int32_t)ehff_log2(sum) - (15 << 16) - log2_k; /* sum is Q15 and at least 1.0 */
+            top += (int32_t)ehff_log2(sum) - ((int32_t)15 << 16) - log2_k; /* sum is Q15 and at least 1.0 */
         }
         logit[c] = top;
     }
@@ -58,7 +58,7 @@ int32_t ehff_proto_logsumexp(const int32_t *logit, uint32_t n)
     for (i = 1; i < n; i++)
         if (logit[i] > top) top = logit[i];
     for (i = 0; i < n; i++) sum += ehff_exp2_neg((uint32_t)(top - logit[i]));
-    return top + (int32_t)ehff_log2(sum) - (int32_t)((uint32_t)15 << 16);
+    return top + (int32_t)ehff_log2(sum) - ((int32_t)15 << 16);
 }
 
 /* weight[i] = 2^logit[i] / sum, Q15, in place of the logits.  weight <= 2^15 because the top one counts in the sum. */

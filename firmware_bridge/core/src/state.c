@@ -22,7 +22,7 @@ int ehff_net_set_first_layer(ehff_net *net, uint8_t first_layer)
 int ehff_net_set_gate(ehff_net *net, uint16_t gate)
 {
     if (!ehff_net_valid(net)) return EHFF_ERR_STATE;
-    if (gate > 2 * EHFF_ONE && gate != EHFF_GATE_OFF) return EHFF_ERR_RANGE;
+    if (gate > EHFF_MAX_GATE && gate != EHFF_GATE_OFF) return EHFF_ERR_RANGE;
     net->gate = gate;
     return EHFF_OK;
 }
@@ -110,9 +110,10 @@ int ehff_net_check(ehff_net *net)
                     if (p[i] < -127) return EHFF_ERR_RANGE;
                     sum += (uint32_t)((int32_t)p[i] * p[i]);
                 }
-                /* sum <= 2^30, scale^2 < 2^32; int8 rounding adds up to half a step of scale an element */
+                /* sum <= 2^30, scale^2 < 2^32. int8 rounding adds up to half a step of scale an element; at 7/4 of
+                 * the limit kappa * cosine still fits: sqrt(7/4) * 16640 * 16640 / 2^14 * 94548 < 2^31 */
                 sum = (sum * (scale * scale)) >> 16;
-                limit *= 4;
+                limit += limit / 4 * 3;
             } else {
                 const int16_t *p = (const int16_t *)ehff_at(net, layer->protos) + c * layer->n_out;
                 for (i = 0; i < layer->n_out; i++) sum += (uint32_t)((int32_t)p[i] * p[i]);

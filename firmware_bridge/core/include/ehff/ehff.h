@@ -30,6 +30,7 @@ extern "C" {
 #define EHFF_MAX_KAPPA 94548 /* scale 64 */
 #define EHFF_MAX_LR_W 1048576 /* 16.0 in Q16 */
 #define EHFF_MAX_LR_P 8192 /* 0.5 in Q14: a step cannot take a prototype to zero */
+#define EHFF_MAX_GATE 32768 /* 2.0 in Q14: no lead is larger */
 #define EHFF_GATE_OFF 65535 /* a layer learns from every sample */
 
 /* Recipes: how the weights are kept. */
