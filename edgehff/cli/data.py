@@ -26,8 +26,8 @@ def data() -> None:
 @pass_output
 def list_(output: Output) -> None:
     """List the named data sets, and where each lies."""
-    from edgehff.data.catalog import SOURCES  # noqa: PLC0415 (help must not load numpy)
-    from edgehff.data.sources import locate  # noqa: PLC0415
+    from edgehff.data.catalog import SOURCES
+    from edgehff.data.sources import locate
 
     entries = []
     for source in SOURCES.values():
@@ -67,8 +67,8 @@ def list_(output: Output) -> None:
 @pass_output
 def show(output: Output, name: str) -> None:
     """Show shape, classes, groups, test rows and license of a data set."""
-    from edgehff.data.catalog import SOURCES  # noqa: PLC0415 (help must not load numpy)
-    from edgehff.data.sources import load  # noqa: PLC0415
+    from edgehff.data.catalog import SOURCES
+    from edgehff.data.sources import load
 
     document = summary(load(name, notice=output.say))
     source = SOURCES.get(name)
@@ -91,7 +91,7 @@ def show(output: Output, name: str) -> None:
 
 def summary(dataset: Dataset) -> dict[str, Any]:
     """What `show` tells of a data set, as a JSON object."""
-    import numpy as np  # noqa: PLC0415 (help must not load numpy)
+    import numpy as np
 
     counts = np.bincount(dataset.y, minlength=dataset.n_classes)
     return {

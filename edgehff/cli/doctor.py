@@ -81,7 +81,7 @@ def _base() -> list[dict[str, Any]]:
 def _core() -> dict[str, Any]:
     remedy = "pip install --force-reinstall edgehff"
     try:
-        from edgehff.core import ABI_VERSION  # noqa: PLC0415 (a core that does not load is a finding)
+        from edgehff.core import ABI_VERSION
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
         return _check("base", "core", found, needed_for="everything", remedy=remedy, broken=True)
@@ -89,7 +89,7 @@ def _core() -> dict[str, Any]:
 
 
 def _extras() -> list[dict[str, Any]]:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 (this command alone)
+    from importlib.metadata import PackageNotFoundError, version
 
     checks = []
     for package, needed_for, remedy in EXTRAS:
@@ -129,8 +129,8 @@ def _tool_version(path: str) -> str:
 
 
 def _folders() -> list[dict[str, Any]]:
-    from edgehff.data.catalog import SOURCES  # noqa: PLC0415 (help must not load numpy)
-    from edgehff.data.sources import cache_folder, data_folder, locate  # noqa: PLC0415
+    from edgehff.data.catalog import SOURCES
+    from edgehff.data.sources import cache_folder, data_folder, locate
 
     yours = "your own copies of data sets"
     try:

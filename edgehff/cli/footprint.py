@@ -69,8 +69,8 @@ def footprint(
     edgehff footprint digits.safetensors --board microbit
     edgehff footprint --layers 32 --inputs 64 --classes 10 --arith int8 --budget-ram 16k
     """
-    from edgehff.report import footprint as report  # noqa: PLC0415 (help must not load numpy)
-    from edgehff.report.tables import markdown as as_markdown  # noqa: PLC0415
+    from edgehff.report import footprint as report  # help must not load numpy
+    from edgehff.report.tables import markdown as as_markdown
 
     sizes = {"layers": layers, "inputs": inputs, "classes": classes, "arith": arith}
     source, config, encoding = _network(output, model, sizes)
@@ -105,9 +105,9 @@ def _network(
     output: Output, model: Path | None, sizes: dict[str, Any]
 ) -> tuple[dict[str, Any], CoreConfig, Encoding]:
     """What the document says of the source, configuration and encoder, of a file or of plain sizes."""
-    from edgehff.model import file  # noqa: PLC0415 (help must not load numpy)
-    from edgehff.model.encoding import Encoding  # noqa: PLC0415
-    from edgehff.recipe import Recipe, from_dict  # noqa: PLC0415
+    from edgehff.model import file  # help must not load numpy
+    from edgehff.model.encoding import Encoding
+    from edgehff.recipe import Recipe, from_dict
 
     given = [name for name, value in sizes.items() if value is not None]
     if model is not None and given:

@@ -81,7 +81,7 @@ def completion(shell: str) -> None:
 
     For bash: edgehff completion bash > ~/.local/share/bash-completion/completions/edgehff
     """
-    from click.shell_completion import get_completion_class  # noqa: PLC0415 (this command alone)
+    from click.shell_completion import get_completion_class
 
     complete = get_completion_class(shell)
     if complete is None:
@@ -104,7 +104,7 @@ def main(args: Sequence[str] | None = None) -> int:
             return USAGE
         code, message, hint = _outcome(error)
         if output.debug:
-            import traceback  # noqa: PLC0415 (rare)
+            import traceback
 
             click.echo(traceback.format_exc(), err=True, nl=False)
         word = click.style("error:", fg="red", bold=True)

@@ -70,9 +70,9 @@ class Output:
 
         As wide as the terminal, or as COLUMNS says; where stdout is no terminal, 160 columns.
         """
-        from rich import box  # noqa: PLC0415 (loaded when there is something to show)
-        from rich.console import Console  # noqa: PLC0415
-        from rich.table import Table  # noqa: PLC0415
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
 
         cells = [[printable(str(cell)) for cell in row] for row in rows]
         width = None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else PIPE_WIDTH
@@ -103,9 +103,9 @@ class Output:
         if self.quiet or self.json or not sys.stderr.isatty():
             yield _NoBar()
             return
-        from rich.console import Console  # noqa: PLC0415 (loaded when there is something to show)
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-        from rich.progress import Progress as RichProgress  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
 
         console = Console(file=sys.stderr, no_color=self.plain or None, markup=False, emoji=False)
         columns = (

@@ -34,7 +34,7 @@ def stratified_folds(y: NDArray[Any], n_folds: int, seed: int) -> list[Rows]:
     classes, counts = np.unique(y, return_counts=True)
     _check_folds(n_folds)
     if not len(classes) or counts.min() < n_folds:
-        few = f"class {classes[counts.argmin()]} has {counts.min()}" if len(classes) else "there are no"
+        few = f"class {classes[counts.argmin()]} has {counts.min()}" if len(classes) else "there are no rows"
         raise DataError(
             f"{n_folds} folds need {n_folds} rows of each class; {few}", hint="ask for fewer folds"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Iterator
 from typing import Any, Literal, TextIO
 
@@ -16,6 +16,7 @@ from edgehff.data.table import number
 from edgehff.errors import DataError
 
 MAX_LINE = 4 << 20
+LARGEST = sys.float_info.max
 Order = Literal["recording", "shuffled"]
 Label = int | str | None
 
@@ -90,7 +91,7 @@ def _from_json(text: str, n: int) -> tuple[list[float], Label]:
     if not isinstance(values, list):
         raise _error(n, 'no list "x" in it')
     for i, value in enumerate(values, start=1):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
             raise _error(n, f"x[{i - 1}] is {str(value)[:40]}, not a finite number")
     if isinstance(label, bool) or not isinstance(label, (int, str, type(None))):
         raise _error(n, f"the label is {str(label)[:40]}, not an integer or a name")

@@ -51,7 +51,7 @@ def small_idx() -> dict[str, bytes]:
 class Quiet(SimpleHTTPRequestHandler):
     requests: list[str] = []  # noqa: RUF012 (the test reads it)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, *_: Any) -> None:
         self.requests.append(self.path)
 
 
@@ -105,7 +105,7 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(mirror: Path, tmp_path: Pa
 def test_wrong_checksum(mirror: Path, tmp_path: Path) -> None:
     (mirror / "mnist" / FILES[1]).write_bytes(gzip.compress(b"something else"))
     with pytest.raises(
-        DataError, match="mnist could not be fetched .*does not match the known hash"
+        DataError, match=r"mnist could not be fetched .*does not match the known hash"
     ) as refused:
         load("mnist")
     assert "EDGEHFF_DATA" in refused.value.hint
@@ -115,7 +115,7 @@ def test_wrong_checksum(mirror: Path, tmp_path: Path) -> None:
 
 def test_missing_file_on_the_mirror(mirror: Path) -> None:
     (mirror / "mnist" / FILES[0]).unlink()
-    with pytest.raises(DataError, match="could not be fetched from .*404"):
+    with pytest.raises(DataError, match=r"could not be fetched from .*404"):
         load("mnist")
 
 

@@ -34,8 +34,12 @@ def assert_each_row_once(parts: list[NDArray[np.int64]] | tuple[NDArray[np.int64
 
 
 def test_the_order_of_a_seed_never_changes() -> None:
-    assert shuffled(10, 0).tolist() == [2, 3, 4, 1, 0, 8, 7, 6, 9, 5]
-    assert shuffled(10, 1).tolist() == [0, 0]
+    assert shuffled(10, 0).tolist() == [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
+    assert shuffled(10, 2**40).tolist() == [8, 9, 3, 0, 5, 1, 4, 7, 6, 2]
+    folds = stratified_folds(np.arange(12) % 3, 2, 7)
+    assert [fold.tolist() for fold in folds] == [[4, 6, 7, 8, 9, 11], [0, 1, 2, 3, 5, 10]]
+    parts = group_folds(np.arange(12) // 2, 3, 7)
+    assert [part.tolist() for part in parts] == [[4, 5, 6, 7], [8, 9, 10, 11], [0, 1, 2, 3]]
 
 
 @given(n=st.integers(0, 300), seed=seeds)
@@ -121,7 +125,7 @@ def test_holdout_rounds_half_up() -> None:
 
 def test_holdout_that_would_lose_a_class() -> None:
     dataset = data([0, 0, 1, 1], [1, 1, 2, 2])
-    with pytest.raises(DataError, match="class '[01]' is only in the groups held out"):
+    with pytest.raises(DataError, match=r"class '[01]' is only in the groups held out"):
         holdout(dataset, 0.5, 0)
 
 

@@ -106,7 +106,7 @@ def test_bytes_that_are_no_text() -> None:
 
 def test_samples_come_before_the_stream_ends() -> None:
     class Endless(io.StringIO):
-        def readline(self, size: int | None = -1, /) -> str:
+        def readline(self, *_: object) -> str:
             return "1,2,3\n"
 
     lines = read_lines(Endless(), 3)

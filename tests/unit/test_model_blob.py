@@ -110,8 +110,8 @@ def window(table_=True):
     offset = np.arange(-3, n - 3, dtype=np.int32) * 99_999
     gain = np.arange(65535 - n, 65535, dtype=np.uint16)
     return Encoder(
-        "int16", (6, 2), features=("mav", "rms", "wl"), segments=3, log=True, bias=-7, offset=offset, gain=gain,
-        gain_shift=21,
+        "int16", (6, 2), features=("mav", "rms", "wl"), segments=3, log=True, bias=-7, offset=offset,
+        gain=gain, gain_shift=21,
     )  # fmt: skip
 
 

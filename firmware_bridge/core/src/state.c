@@ -110,10 +110,10 @@ int ehff_net_check(ehff_net *net)
                     if (p[i] < -127) return EHFF_ERR_RANGE;
                     sum += (uint32_t)((int32_t)p[i] * p[i]);
                 }
-                /* sum <= 2^30, scale^2 < 2^32. int8 rounding adds up to half a step of scale an element; at 7/4 of
-                 * the limit kappa * cosine still fits: sqrt(7/4) * 16640 * 16640 / 2^14 * 94548 < 2^31 */
+                /* sum <= 2^30, scale^2 < 2^32. int8 rounding adds up to half a step of scale an element: they may
+                 * be sqrt(3/2) times longer. Logits then stay below 2^23, and 32 layers joined at weight 4 below 2^31 */
                 sum = (sum * (scale * scale)) >> 16;
-                limit += limit / 4 * 3;
+                limit += limit / 2;
             } else {
                 const int16_t *p = (const int16_t *)ehff_at(net, layer->protos) + c * layer->n_out;
                 for (i = 0; i < layer->n_out; i++) sum += (uint32_t)((int32_t)p[i] * p[i]);

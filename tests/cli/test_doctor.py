@@ -1,0 +1,150 @@
+"""`edgehff doctor` reports and never fails."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edgehff.core  # noqa: F401 (an editable install may build it on import, which needs this machine's PATH)
+from edgehff import __version__
+from edgehff.cli import doctor
+from edgehff.cli.main import main
+
+
+def checks(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
+    assert main(["doctor", "--json"]) == 0
+    read = json.loads(capsys.readouterr().out)
+    assert read["format"] == "edgehff.doctor/1"
+    return {check["name"]: check for check in read["checks"]}
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH of our own, and no folders of this machine."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("EDGEHFF_DATA", raising=False)
+    return folder
+
+
+def tool(folder: Path, name: str, script: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_base(tools: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = checks(capsys)
+    assert found["edgehff"]["found"] == __version__
+    assert found["python"]["found"].startswith(sys.version.split()[0])
+    assert found["core"]["status"] == "ok"
+    assert found["core"]["found"].startswith("ABI ")
+    assert found["core"]["remedy"] is None
+
+
+def test_a_core_that_does_not_load(
+    tools: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def without_core(name: str, *rest: Any) -> Any:
+        if name == "edgehff.core":
+            raise ImportError("no _ffi")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without_core)
+    found = checks(capsys)
+    assert found["core"]["status"] == "broken"
+    assert found["core"]["found"] == "ImportError: no _ffi"
+    assert found["core"]["remedy"] == "pip install --force-reinstall edgehff"
+    assert main(["doctor"]) == 0
+    assert "broken: core" in capsys.readouterr().err
+
+
+def test_tools(tools: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tool(tools, "gcc", "echo gcc 12.2; echo more")
+    tool(tools, "clang", "exit 3")
+    tool(tools, "avr-gcc", "printf '\\377\\033[2J\\n'")
+    (tools / "qemu-system-arm").write_text("not a program")
+    (tools / "qemu-system-arm").chmod(0o755)
+    found = checks(capsys)
+    assert found["gcc"] == {
+        "kind": "tool",
+        "name": "gcc",
+        "status": "ok",
+        "found": "gcc 12.2",
+        "needed_for": found["gcc"]["needed_for"],
+        "remedy": None,
+    }
+    assert (found["clang"]["status"], found["clang"]["found"]) == ("ok", str(tools / "clang"))
+    assert found["avr-gcc"]["status"] == "ok"
+    assert found["qemu-system-arm"]["found"] == str(tools / "qemu-system-arm")
+    assert found["arm-none-eabi-gcc"]["status"] == "missing"
+    assert found["arm-none-eabi-gcc"]["remedy"] == "apt install gcc-arm-none-eabi"
+
+
+def test_a_tool_that_hangs(
+    tools: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool(tools, "gcc", "while :; do :; done")
+    monkeypatch.setattr(doctor, "TOOL_TIMEOUT_S", 0.05)
+    assert checks(capsys)["gcc"]["found"] == str(tools / "gcc")
+
+
+def test_packages(tools: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    extras = (
+        ("click", "the command line", "pip install click"),
+        ("no-such-package", "nothing", "pip install it"),
+    )
+    monkeypatch.setattr(doctor, "EXTRAS", extras)
+    found = checks(capsys)
+    assert found["click"]["status"] == "ok"
+    assert found["click"]["found"][0].isdigit()
+    assert found["no-such-package"]["status"] == "missing"
+    assert found["no-such-package"]["remedy"] == "pip install it"
+
+
+def test_planned_packages_are_not_loaded() -> None:
+    assert {"torch", "onnxruntime", "executorch", "snntorch"} <= {name for name, _, _ in doctor.EXTRAS}
+    assert all("planned" in use for name, use, _ in doctor.EXTRAS if name not in ("matplotlib", "pillow"))
+
+
+def test_data_folders(
+    tools: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    found = checks(capsys)
+    assert found["EDGEHFF_DATA"]["status"] == "missing"
+    assert found["cache"]["found"] == str(tmp_path / "cache" / "edgehff")
+    assert found["digits"]["status"] == "ok"
+    assert found["mnist"]["status"] == "missing"
+    assert found["mnist"]["remedy"] == "downloaded on first use (12 MB)"
+    monkeypatch.setenv("EDGEHFF_DATA", str(tmp_path))
+    assert checks(capsys)["EDGEHFF_DATA"]["found"] == str(tmp_path)
+    monkeypatch.setenv("EDGEHFF_DATA", str(tmp_path / "nowhere"))
+    assert checks(capsys)["EDGEHFF_DATA"]["status"] == "broken"
+
+
+def test_lost_bundled_data(
+    tools: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("edgehff.data.sources.BUNDLED", tmp_path)
+    found = checks(capsys)["digits"]
+    assert found["status"] == "broken"
+    assert found["found"] == f"{tmp_path / 'digits.npz'} is missing"
+    assert found["remedy"] == "pip install --force-reinstall edgehff"
+
+
+def test_as_a_table(tools: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tool(tools, "gcc", "printf '\\033[2Jgcc\\n'")
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr()
+    assert "apt install gcc-avr avr-libc" in shown.out
+    assert "\x1b" not in shown.out
+    assert "all that the daily commands need is here" in shown.err
