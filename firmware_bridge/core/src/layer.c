@@ -16,7 +16,7 @@ static int32_t dot_int16(const int16_t *w, const int16_t *x, uint32_t n)
 {
     int32_t sum = 0;
     uint32_t j;
-    for (j = 0; j < n; j++) sum += (int32_t)((w[j] + 128) >> 8) * x[j];
+    for (j = 0; j < n; j++) sum += (int32_t)(int16_t)((int16_t)(w[j] + 128) >> 8) * x[j];
     return sum;
 }
 
@@ -32,24 +32,29 @@ void ehff_layer_forward(const ehff_net *net, const ehff_layer *layer, const int1
     }
 }
 
-/* w -= m * x with stochastic rounding. m Q8 int8 steps, |m| <= 32767; |m * x| <= 2^29, plus 2^22: within int32. */
-static void step_int8(int8_t *w, const int16_t *x, uint32_t n, int32_t m, uint32_t row_key)
+/* w - m * x with stochastic rounding by 16 random bits. m: Q8 int8 steps; |m * x| <= 2^29, plus 2^22: within int32. */
+static inline int8_t moved_int8(int8_t w, int16_t x, int16_t m, uint32_t bits)
+{
+    return (int8_t)ehff_clamp(w - (((int32_t)m * x + (int32_t)(bits * 64) + 32) >> 22), EHFF_W8_LIMIT);
+}
+
+static void step_int8(int8_t *w, const int16_t *x, uint32_t n, int16_t m, uint32_t row_key)
 {
     uint32_t j;
-    for (j = 0; j < n; j++) {
-        uint32_t h = ehff_pair_bits(row_key, j >> 1);
-        int32_t r = (int32_t)(j & 1 ? h >> 16 : h & 0xFFFFu);
-        int32_t d = (m * x[j] + r * 64 + 32) >> 22;
-        w[j] = (int8_t)ehff_clamp(w[j] - d, EHFF_W8_LIMIT);
+    for (j = 0; j + 1 < n; j += 2) {
+        const uint32_t h = ehff_pair_bits(row_key, j >> 1);
+        w[j] = moved_int8(w[j], x[j], m, h & 0xFFFFu);
+        w[j + 1] = moved_int8(w[j + 1], x[j + 1], m, h >> 16);
     }
+    if (j < n) w[j] = moved_int8(w[j], x[j], m, ehff_pair_bits(row_key, j >> 1) & 0xFFFFu);
 }
 
 /* w -= round_half_up(m * x), in int16 steps (int8 steps / 256). */
-static void step_int16(int16_t *w, const int16_t *x, uint32_t n, int32_t m)
+static void step_int16(int16_t *w, const int16_t *x, uint32_t n, int16_t m)
 {
     uint32_t j;
     for (j = 0; j < n; j++) {
-        int32_t d = (m * x[j] + 8192) >> 14;
+        const int32_t d = ((int32_t)m * x[j] + 8192) >> 14;
         w[j] = (int16_t)ehff_clamp(w[j] - d, EHFF_W16_LIMIT);
     }
 }
@@ -86,8 +91,8 @@ void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t ind
         if (m > 32767) m = 32767;
         if (m < -32767) m = -32767;
         if (net->recipe == EHFF_INT8)
-            step_int8((int8_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in, (int32_t)m, ehff_row_key(key, i));
+            step_int8((int8_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in, (int16_t)m, ehff_row_key(key, i));
         else
-            step_int16((int16_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in, (int32_t)m);
+            step_int16((int16_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in, (int16_t)m);
     }
 }
