@@ -24,7 +24,7 @@ DEVIATION = 4096
 MAX_GAIN = 65535
 MAX_GAIN_SHIFT = 30
 _INPUT_SCALES = tuple(2.0**k for k in range(-20, 21))
-_CENTERED_LIMIT = 16383
+_CENTERED_BITS = 14
 _ROWS = 4096
 
 
@@ -180,7 +180,7 @@ def fit_encoding(x: NDArray[Any], recipe: EncoderRecipe) -> Encoding:
     - uint8, int8 and int16 samples are taken as they are. Floats are multiplied by the largest power of two,
       2^-20 to 2^20, that keeps the largest magnitude at or below 32767.
     - center: offset is each feature's mean, rounded; gain is 1, and gain_shift the smallest that brings the
-      largest distance from the mean to 16383 or less: unseen samples have a factor of two in reserve.
+      largest distance from the mean below 16384: unseen samples have a factor of two in reserve.
     - standardize: the same offset, and one standard deviation becomes 4096. A feature whose deviation is
       below an eighth of the median (over the features that vary at all) is divided by that eighth instead,
       so that a nearly constant one is not blown up. All gains share the largest shift that keeps them
@@ -238,7 +238,7 @@ class _Moments:
         ]
 
     def common_shift(self) -> tuple[NDArray[np.uint16], int]:
-        shift = max(0, self.largest.bit_length() - _CENTERED_LIMIT.bit_length())
+        shift = max(0, self.largest.bit_length() - _CENTERED_BITS)
         return np.ones(len(self.offset), np.uint16), shift
 
     def gains(self) -> tuple[NDArray[np.uint16], int]:

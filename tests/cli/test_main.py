@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -238,32 +239,38 @@ def test_a_group_alone_shows_its_help(capsys: pytest.CaptureFixture[str], argume
     assert capsys.readouterr().err.startswith("Usage: edgehff")
 
 
-def test_a_closed_pipe_is_quiet() -> None:
+WRITES_MUCH = """
+import sys, click
+from edgehff.cli import main as m
+@click.command()
+def demo():
+    while True:
+        print("x" * 1000)
+m.demo = demo
+m.COMMANDS["demo"] = ("edgehff.cli.main:demo", "Writes without end.")
+sys.exit(m.main(["demo"]))
+"""
+
+
+@pytest.mark.parametrize("arguments", [("-m", "edgehff", "data", "list", "-q"), ("-c", WRITES_MUCH)])
+def test_a_closed_pipe_is_quiet(arguments: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "edgehff", "data", "list"],
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
+            [sys.executable, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
         )
     finally:
         os.close(writer)
-    assert done.returncode == 141
-    assert "rror" not in done.stderr
+    assert (done.returncode, done.stderr) == (141, "")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
-def test_a_full_disk_is_no_bug() -> None:
-    with open("/dev/full", "w") as full:  # noqa: PTH123
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [("-m", "edgehff", "data", "list", "-q"), ("-c", WRITES_MUCH)])
+def test_a_full_disk_is_no_bug(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "edgehff", "data", "list", "-q"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
+            [sys.executable, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 3
     assert done.stderr.splitlines()[0] == "error: No space left on device"

@@ -47,7 +47,12 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_images_in_the_order_of_their_names(pictures: Path) -> None:
+@pytest.mark.parametrize("backwards", [True, False])
+def test_images_in_the_order_of_their_names(
+    pictures: Path, backwards: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter(sorted(listed(path), reverse=backwards)))
     dataset = load_path(pictures)
     assert dataset.name == pictures.name
     assert dataset.class_names == ("ant", "cat")

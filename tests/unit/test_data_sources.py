@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import struct
 import threading
 from collections.abc import Iterator
@@ -87,6 +88,7 @@ def test_download_is_kept_and_not_repeated(mirror: Path, tmp_path: Path) -> None
     assert dataset.is_test.sum() == 10
     assert len(notices) == 1
     assert "downloading MNIST" in notices[0]
+    assert f"from {os.environ['EDGEHFF_MIRROR']}mnist/ to " in notices[0]
     assert locate("mnist") == tmp_path / "cache" / "edgehff" / "mnist"
     assert len(Quiet.requests) == 4
     load("mnist", notice=notices.append)

@@ -91,6 +91,12 @@ def test_group_folds(group: NDArray[np.int64], n_folds: int, seed: int) -> None:
     assert np.ptp([len(fold) for fold in folds]) <= sizes.max()
 
 
+def test_the_largest_groups_are_dealt_first() -> None:
+    group = np.repeat(np.arange(5), [1, 1, 4, 1, 1])
+    for seed in range(20):
+        assert [len(fold) for fold in group_folds(group, 2, seed)] == [4, 4]
+
+
 @given(y=labels, fraction=st.floats(0.01, 0.99), seed=seeds)
 def test_holdout_of_each_class(y: NDArray[np.uint16], fraction: float, seed: int) -> None:
     y = np.concatenate([y % 3, [0, 0, 1, 1, 2, 2]])

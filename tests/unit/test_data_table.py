@@ -62,6 +62,13 @@ def test_headers(tmp_path: Path, header: str) -> None:
     assert len(dataset) == 2
 
 
+@pytest.mark.parametrize("text", ["\ufefflabel,a\n0,7\n1,7\n", "\ufeff7,0\n7,1\n"])
+def test_a_byte_order_mark_is_no_part_of_the_first_cell(tmp_path: Path, text: str) -> None:
+    dataset = load_path(save(tmp_path, text))
+    assert dataset.x.tolist() == [[7], [7]]
+    assert dataset.y.tolist() == [0, 1]
+
+
 def test_a_first_row_whose_label_is_y_is_data(tmp_path: Path) -> None:
     assert load_path(save(tmp_path, "1,2,y\n3,4,n\n")).class_names == ("n", "y")
 

@@ -190,6 +190,12 @@ def test_no_value_of_a_field_gets_through_unchecked(path):
             assert found.weights_crc32 == good.weights_crc32, (place, odd)
 
 
+def test_true_is_not_one(path):
+    resigned(path, lambda d: d["encoding"].update(segments=True))
+    with pytest.raises(ModelFileError, match="segments is 'True', not int"):
+        load(path)
+
+
 def test_unknown_fields_are_refused(path):
     resigned(path, lambda d: d.update(extra=1))
     with pytest.raises(ModelFileError, match="extra"):

@@ -288,7 +288,7 @@ int ehff_encoder_load(const uint8_t *blob, uint32_t blob_bytes, void *table, uin
     status = get_encoder(blob + h.encoder_at, blob_bytes - h.sizes.blob_bytes, encoder, &entries);
     if (status != EHFF_OK || entries == 0) return status;
     if (table == NULL) return EHFF_ERR_NULL;
-    if (table_bytes < entries * TABLE_ENTRY || ((uintptr_t)table & 3) != 0) return EHFF_ERR_ARENA;
+    if (table_bytes < entries * TABLE_ENTRY || !ehff_aligned(table)) return EHFF_ERR_ARENA;
     at = blob + h.encoder_at + ENCODER_FIXED;
     gain = (uint16_t *)(offset + entries);
     for (i = 0; i < entries; i++) offset[i] = (int32_t)get32(at + i * 4);

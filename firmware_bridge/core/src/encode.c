@@ -110,7 +110,7 @@ int ehff_encode(const ehff_encoder *e, const void *raw, uint32_t n_raw, void *sc
     int status = ehff_encoder_sizes(e, NULL, &n, &needed);
     if (status != EHFF_OK) return status;
     if (scratch == NULL || x == NULL) return EHFF_ERR_NULL;
-    if (scratch_bytes < needed || ((uintptr_t)scratch & 3) != 0) return EHFF_ERR_ARENA;
+    if (scratch_bytes < needed || !ehff_aligned(scratch)) return EHFF_ERR_ARENA;
     status = ehff_encode_features(e, raw, n_raw, f);
     if (status != EHFF_OK) return status;
     if (e->bias != 0) f[n - 1] = e->bias;

@@ -74,7 +74,7 @@ uint32_t ehff_net_ram_bytes(const ehff_config *config)
     return ehff_net_sizes(config, &s) == EHFF_OK ? s.ram_bytes : 0;
 }
 
-int ehff_net_valid(const ehff_net *net) { return net != NULL && ((uintptr_t)net & 3) == 0 && net->magic == EHFF_MAGIC; }
+int ehff_net_valid(const ehff_net *net) { return net != NULL && ehff_aligned(net) && net->magic == EHFF_MAGIC; }
 
 int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehff_net **out)
 {
@@ -84,7 +84,7 @@ int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehf
     int status = ehff_net_sizes(c, &s);
     if (status != EHFF_OK) return status;
     if (arena == NULL || out == NULL) return EHFF_ERR_NULL;
-    if (arena_bytes < s.ram_bytes || ((uintptr_t)arena & 3) != 0) return EHFF_ERR_ARENA;
+    if (arena_bytes < s.ram_bytes || !ehff_aligned(arena)) return EHFF_ERR_ARENA;
     net->ram_bytes = s.ram_bytes;
     net->step = 0;
     net->seed = c->seed;

@@ -50,6 +50,14 @@ static inline void *ehff_at(const ehff_net *net, uint32_t offset)
     return (void *)((uintptr_t)net + (uintptr_t)offset);
 }
 
+/* Whether p is aligned as this machine wants its uint32_t: 4 bytes nearly everywhere, 1 on AVR. */
+typedef struct {
+    uint8_t byte;
+    uint32_t word;
+} ehff_alignment;
+
+static inline int ehff_aligned(const void *p) { return (uintptr_t)p % offsetof(ehff_alignment, word) == 0; }
+
 int ehff_net_valid(const ehff_net *net);
 int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehff_net **out);
 

@@ -92,7 +92,7 @@ int ehff_net_sizes(const ehff_config *config, ehff_sizes *sizes);
 /* ram_bytes of ehff_net_sizes, or 0 where the configuration is not valid. */
 uint32_t ehff_net_ram_bytes(const ehff_config *config);
 
-/* Lay a new network out in the arena (4-byte aligned, at least ram_bytes) and draw its start values from
+/* Lay a new network out in the arena (aligned as uint32_t, at least ram_bytes) and draw its start values from
  * the seed. With proto_bits 8 the prototypes are zero, to be written through ehff_net_protos. */
 int ehff_net_init(const ehff_config *config, void *arena, uint32_t arena_bytes, ehff_net **net);
 
@@ -171,7 +171,7 @@ typedef struct {
 /* Raw values and features of an encoder. EHFF_ERR_NULL, _SHAPE or _RANGE where it is not valid. */
 int ehff_encoder_sizes(const ehff_encoder *encoder, uint32_t *n_raw, uint32_t *n_features, uint32_t *scratch_bytes);
 
-/* raw: n_raw values of the encoder's type. scratch: scratch_bytes, 4-byte aligned. x: n_features int16, Q14. */
+/* raw: n_raw values of the encoder's type. scratch: scratch_bytes, aligned as uint32_t. x: n_features int16, Q14. */
 int ehff_encode(const ehff_encoder *encoder, const void *raw, uint32_t n_raw, void *scratch, uint32_t scratch_bytes,
                 int16_t *x);
 
@@ -190,7 +190,7 @@ int ehff_net_save(const ehff_net *net, const ehff_encoder *encoder, uint8_t *blo
 /* What a blob asks for, before loading it: checks length, magic, version, CRC and shapes. Any out may be NULL. */
 int ehff_blob_sizes(const uint8_t *blob, uint32_t blob_bytes, ehff_sizes *sizes, uint32_t *encoder_features);
 int ehff_net_load(const uint8_t *blob, uint32_t blob_bytes, void *arena, uint32_t arena_bytes, ehff_net **net);
-/* table: n_features int32 offsets, then n_features uint16 gains; 4-byte aligned, 6 bytes a feature. */
+/* table: n_features int32 offsets, then n_features uint16 gains; aligned as uint32_t, 6 bytes a feature. */
 int ehff_encoder_load(const uint8_t *blob, uint32_t blob_bytes, void *table, uint32_t table_bytes,
                       ehff_encoder *encoder);
 
