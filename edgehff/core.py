@@ -300,6 +300,11 @@ class Encoder:
     ) -> None:
         self.raw, self.shape, self.features, self.segments = raw, shape, features, segments
         self.log, self.bias, self.offset, self.gain, self.gain_shift = log, bias, offset, gain, gain_shift
+        if raw not in RAW_TYPES or len(set(features)) < len(features) or not set(features) <= set(FEATURES):
+            raise ShapeError(
+                f"an encoder of {raw} samples with features {features}",
+                hint=f"raw: {', '.join(RAW_TYPES)}; features, each once: {', '.join(FEATURES)}",
+            )
         self._c = ffi.new("ehff_encoder *")
         self._c.raw = RAW_TYPES.index(raw)
         self._c.kind = int(lib.EHFF_ENC_WINDOW if features else lib.EHFF_ENC_PLAIN)

@@ -184,6 +184,11 @@ def _check(r: Recipe) -> None:
             )
     for feature in r.encoder.features:
         _check_choice("encoder.features", feature, FEATURES)
+    if len(set(r.encoder.features)) < len(r.encoder.features):
+        raise RecipeError(
+            f"encoder.features = {list(r.encoder.features)} names one twice",
+            hint='features = ["mav", "rms", "wl"]',
+        )
     if r.encoder.segments < 1:
         raise RecipeError(f"encoder.segments = {r.encoder.segments} is not positive", hint="segments = 5")
     if not -32768 <= r.encoder.bias <= 32767:
@@ -244,7 +249,7 @@ def _typed(table: dict[str, Any], kind: type, source: str, prefix: str) -> dict[
 
 def _convert(where: str, value: Any, default: Any, key: str) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise RecipeError(f"{where} = {value} is not finite", hint=f"{key} = {default}")
     if key == "gate" and value in ("off", None):
         return None
@@ -261,7 +266,7 @@ def _convert(where: str, value: Any, default: Any, key: str) -> Any:
     elif isinstance(default, int):
         if number and isinstance(value, int):
             return value
-    elif number:
+    elif number and abs(value) <= sys.float_info.max:
         return float(value)
     kind = "list" if isinstance(default, tuple) else type(default).__name__
     raise RecipeError(f"{where} = {value!r} is no {kind}", hint=f"{key} = {default!r}")

@@ -20,7 +20,6 @@ typedef struct {
     uint32_t passed, failed, skipped;
     uint32_t arena[TEST_BYTES / 4], other[TEST_BYTES / 4], blob[TEST_BYTES / 4];
     int32_t values[TEST_VALUES];
-    int32_t more[TEST_VALUES];
     int16_t x[TEST_VALUES];
 } test_memory;
 

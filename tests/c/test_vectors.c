@@ -47,19 +47,19 @@ static int too_big(uint32_t n, uint32_t limit)
     return n > limit;
 }
 
+/* The i-th value of a rule; s starts as r->start and goes on from value to value. */
+static int32_t value_of(const rule *r, uint32_t i, uint32_t *s)
+{
+    if (r->kind == RULE_CYCLE) return r->cycle[i % r->period];
+    if (r->kind == RULE_ONE_HOT) return i == r->start ? r->value : 0;
+    *s = *s * 1664525u + 1013904223u;
+    return ((int32_t)((*s >> 16) % (2 * (uint32_t)r->value + 1)) - r->value) * ((int32_t)1 << r->shift);
+}
+
 static void expand(const rule *r, uint32_t n, int32_t *out)
 {
     uint32_t i, s = r->start;
-    for (i = 0; i < n; i++) {
-        if (r->kind == RULE_CYCLE) {
-            out[i] = r->cycle[i % r->period];
-        } else if (r->kind == RULE_ONE_HOT) {
-            out[i] = i == r->start ? r->value : 0;
-        } else {
-            s = s * 1664525u + 1013904223u;
-            out[i] = ((int32_t)((s >> 16) % (2 * (uint32_t)r->value + 1)) - r->value) * ((int32_t)1 << r->shift);
-        }
-    }
+    for (i = 0; i < n; i++) out[i] = value_of(r, i, &s);
 }
 
 static uint32_t crc_value(uint32_t crc, uint32_t v, uint32_t bytes)
@@ -164,17 +164,13 @@ static void fill(const network_case *c, ehff_net *net)
     for (l = 0; l < c->config.n_layers; l++) {
         const uint32_t n_in = c->config.dims[l], n_out = c->config.dims[l + 1];
         void *weights = ehff_net_weights(net, l), *protos = ehff_net_protos(net, l);
-        for (i = 0; c->weights != NULL && i < n_out; i++) {
-            uint32_t j, at = i * n_in;
-            /* rules run through the whole matrix, so expand from its start; short ones only, or a constant row */
-            expand(&c->weights[l], n_in, test.values);
-            for (j = 0; j < n_in; j++, at++) {
-                const int32_t w = c->weights[l].cycle[at % c->weights[l].period];
-                if (c->config.recipe == EHFF_INT8)
-                    ((int8_t *)weights)[at] = (int8_t)w;
-                else
-                    ((int16_t *)weights)[at] = (int16_t)w;
-            }
+        uint32_t s = c->weights != NULL ? c->weights[l].start : 0;
+        for (i = 0; c->weights != NULL && i < n_out * n_in; i++) {
+            const int32_t w = value_of(&c->weights[l], i, &s);
+            if (c->config.recipe == EHFF_INT8)
+                ((int8_t *)weights)[i] = (int8_t)w;
+            else
+                ((int16_t *)weights)[i] = (int16_t)w;
         }
         for (p = 0; c->prototypes != NULL && p < n_protos; p++) {
             const uint32_t last = c->n_prototype_rules - 1;

@@ -36,17 +36,20 @@ HEAVY = (
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+UNWANTED = ("NO_COLOR", "COLUMNS", "FORCE_COLOR", "PYTHONUNBUFFERED")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+
+
 @pytest.fixture
 def run() -> Run:
-    """Run `python ARGUMENTS` as a user would, without this run's environment of colors and widths."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
+    """Run `python ARGUMENTS` as a user would, in an environment without colors, widths or odd buffering."""
 
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
             capture_output=True,
             text=True,
-            env=kept | environment,
+            env=ENVIRONMENT | environment,
             timeout=120,
             check=False,
         )
@@ -258,7 +261,12 @@ def test_a_closed_pipe_is_quiet(arguments: tuple[str, ...]) -> None:
     os.close(reader)
     try:
         done = subprocess.run(
-            [sys.executable, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, *arguments],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            text=True,
+            check=False,
         )
     finally:
         os.close(writer)
@@ -270,7 +278,12 @@ def test_a_closed_pipe_is_quiet(arguments: tuple[str, ...]) -> None:
 def test_a_full_disk_is_no_bug(arguments: tuple[str, ...]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            text=True,
+            check=False,
         )
     assert done.returncode == 3
     assert done.stderr.splitlines()[0] == "error: No space left on device"

@@ -191,6 +191,14 @@ def test_no_rows_are_no_work():
     assert net.scores(X[:0]).shape == (0, 3)
 
 
+@pytest.mark.parametrize(
+    ("raw", "features"), [("int32", ()), ("int8", ("mav", "mav")), ("int8", ("energy",)), ("float32", ("mav",))]
+)
+def test_an_encoder_that_does_not_exist_is_refused(raw, features):
+    with pytest.raises(ShapeError, match="an encoder of"):
+        Encoder(raw, (4, 2), features=features)
+
+
 def test_an_encoder_takes_its_type_alone():
     encoder = Encoder("uint8", (4, 1))
     assert encoder.encode(np.array([[0, 3, 0, 4]], np.uint8)).tolist() == [[0, 9830, 0, 13107]]
