@@ -1,4 +1,4 @@
-"""The exceptions of edgehff: each carries a next step for its reader and the exit code of the command line."""
+"""The exceptions of edgehff: each carries a next step for its reader and an exit code."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class MissingToolError(EdgehffError):
     exit_code = 4
 
 
-class CheckFailed(EdgehffError):
+class CheckFailed(EdgehffError):  # noqa: N818 (what happened, as design and exit codes name it)
     """A check that was asked for did not hold: a budget, a parity, a replay."""
 
     exit_code = 7

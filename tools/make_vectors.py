@@ -164,8 +164,8 @@ def encoder_vectors() -> Json:
                      bias=4096, gain_shift=4, offset={"lcg": 8, "limit": 32767, "shift": 4}, gain={"lcg": 9, "limit": 4095}),
         encoder_case("window-zeros-log", "int16", (8, 2), {"cycle": [0]}, features=every, segments=2, log=1, bias=1),
         encoder_case("window-rms-largest", "int16", (2048, 1), {"cycle": [-32768]}, features=["mav", "rms"]),
-        encoder_case("window-wl-largest", "int16", (16384, 1), {"cycle": [32767, -32768]}, features=["wl"]),
-        encoder_case("plain-largest", "int16", (32768, 2), {"cycle": [-32768]}, gain_shift=30, bias=-32768,
+        encoder_case("window-wl-largest", "int16", (16384, 1), {"cycle": [32767, -32768]}, features=["wl"], segments=8),
+        encoder_case("plain-largest", "int16", (32767, 2), {"cycle": [-32768]}, gain_shift=30, bias=-32768,
                      offset={"cycle": [2**31 - 1]}, gain={"cycle": [65535]}),
     ]  # fmt: skip
     return {"encoders": cases}

@@ -179,7 +179,7 @@ def _check_classes(dataset: Dataset) -> None:
     if len(set(names)) < len(names):
         twice = next(c for i, c in enumerate(names) if c in names[:i])
         raise DataError(f"{name}: two classes are called {twice!r}", hint="give each class its own name")
-    counts = np.bincount(dataset.y, minlength=len(names))
+    counts = np.bincount(dataset.y.astype(np.int64), minlength=len(names))
     if not counts.all():
         empty = [names[c] for c in np.flatnonzero(counts == 0)]
         shown = ", ".join(repr(c) for c in empty[:5]) + (", ..." if len(empty) > 5 else "")

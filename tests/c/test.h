@@ -40,6 +40,7 @@ ehff_net *test_small_net(uint8_t recipe);
 void test_small_sample(uint32_t i, int16_t *x);
 
 void test_api(void);
+void test_encoder(void);
 void test_blob(void);
 
 #endif

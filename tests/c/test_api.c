@@ -5,8 +5,9 @@ static const uint32_t small_dims[3] = {SMALL_IN, 5, 4};
 
 ehff_config test_small_config(void)
 {
-    ehff_config c = {small_dims, NULL, 2, EHFF_INT8, EHFF_JOIN_SUM_LOGP, EHFF_CAP | EHFF_REVIVE, 16, SMALL_CLASSES, 1, 17728,
-                     819,        4915, 6554, 1638, 7};
+    ehff_config c = {
+        small_dims, NULL, 2,    EHFF_INT8, EHFF_JOIN_SUM_LOGP, EHFF_CAP | EHFF_REVIVE, 16, SMALL_CLASSES, 1, 17728, 819,
+        4915,       6554, 1638, 7};
     return c;
 }
 
@@ -43,12 +44,12 @@ static void check_texts(void)
 }
 
 /* One field of a good configuration is changed. */
-#define CONFIG_GIVES(field, value, status)                 \
-    do {                                                   \
-        ehff_config c = test_small_config();               \
-        ehff_sizes s;                                      \
-        c.field = value;                                   \
-        CHECK(ehff_net_sizes(&c, &s) == (status));         \
+#define CONFIG_GIVES(field, value, status)                           \
+    do {                                                             \
+        ehff_config c = test_small_config();                         \
+        ehff_sizes s;                                                \
+        c.field = value;                                             \
+        CHECK(ehff_net_sizes(&c, &s) == (status));                   \
         CHECK((ehff_net_ram_bytes(&c) == 0) == (status != EHFF_OK)); \
     } while (0)
 
@@ -243,7 +244,8 @@ static void check_lengths(void)
     x[5] = 1;
     CHECK(ehff_net_predict(net, x, SMALL_IN, &label, NULL) == EHFF_ERR_RANGE);
     CHECK(ehff_net_check(net) == EHFF_OK);
-    CHECK(ehff_net_layer_stats(net, 0, &stats) == EHFF_OK && stats.saturated == 0 && stats.n_in == 6 && stats.n_out == 5);
+    CHECK(ehff_net_layer_stats(net, 0, &stats) == EHFF_OK && stats.saturated == 0 && stats.n_in == 6 &&
+          stats.n_out == 5);
     w[29] = -127;
     w[3] = 127;
     w[4] = 126;

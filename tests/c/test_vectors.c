@@ -215,7 +215,8 @@ static void check_blob(const network_case *c, const ehff_net *net)
     test_check(same, c->name, "blob's bytes");
     test_check(ehff_net_load(blob, n, test.other, sizeof test.other, &again) == EHFF_OK, c->name, "load");
     test_check(ehff_net_state_crc32(again) == c->state_crc32, c->name, "state after load");
-    test_check(ehff_net_predict(again, test.x, c->config.dims[0], &answer, NULL) == EHFF_OK, c->name, "predict after load");
+    test_check(ehff_net_predict(again, test.x, c->config.dims[0], &answer, NULL) == EHFF_OK, c->name,
+               "predict after load");
     test_check(answer == c->answer, c->name, "answer after load");
 }
 
@@ -232,8 +233,7 @@ static void run_network(const network_case *c)
     if (c->config.n_layers * classes > widest) widest = c->config.n_layers * classes;
     if (too_big(bytes, TEST_BYTES) || too_big(widest, TEST_VALUES)) return;
     test_check(ehff_net_init(&c->config, test.arena, bytes, &net) == EHFF_OK, c->name, "init");
-    if (c->config.proto_bits == 16)
-        test_check(ehff_net_weights_crc32(net) == c->fresh_crc32, c->name, "start values");
+    if (c->config.proto_bits == 16) test_check(ehff_net_weights_crc32(net) == c->fresh_crc32, c->name, "start values");
     fill(c, net);
     test_check(ehff_net_check(net) == EHFF_OK, c->name, "check");
     test_check(ehff_net_set_first_layer(net, c->first_layer) == EHFF_OK, c->name, "first layer");
@@ -281,6 +281,7 @@ int main(void)
     for (i = 0; i < N_ENCODER_CASES; i++) run_encoder(&encoder_cases[i]);
     for (i = 0; i < N_NETWORK_CASES; i++) run_network(&network_cases[i]);
     test_api();
+    test_encoder();
     test_blob();
     test_print_decimal(test.skipped);
     TEST_PRINT(" skipped: larger than the buffers\n");

@@ -1,5 +1,6 @@
 """train, eval and personalize, as a user runs them: outputs, documents, exit codes, and nothing lost."""
 
+import io
 import json
 
 import numpy as np
@@ -117,8 +118,6 @@ def test_personalize_learns_one_person_and_leaves_the_model(tmp_path, model, dat
 
 
 def test_lines_with_labels_are_learned_and_those_without_answered(model, data, capsys, monkeypatch, tmp_path):
-    import io
-
     with np.load(data) as z:
         rows = z["X"].reshape(-1, 12)
     text = ",".join(map(str, rows[1])) + ",fist\n" + json.dumps({"x": rows[2].tolist(), "label": 2}) + "\n"
@@ -142,8 +141,6 @@ def test_lines_with_labels_are_learned_and_those_without_answered(model, data, c
     ],
 )
 def test_a_bad_line_is_refused_with_the_reason(model, capsys, monkeypatch, line, message):
-    import io
-
     monkeypatch.setattr("sys.stdin", io.StringIO(line + "\n"))
     code, _, err = run(capsys, "personalize", model, "--data", "-")
     assert code == 3

@@ -1,6 +1,8 @@
 """The figures that the README states, measured again and held to their bounds."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,9 +18,6 @@ SEEDS = 10
 
 @pytest.fixture(scope="module")
 def demo():
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-m", "edgehff", "demo", "--json"],
         capture_output=True,

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from edgehff.data.dataset import from_arrays
 from edgehff.errors import ShapeError
@@ -6,8 +7,6 @@ from edgehff.personalize.session import PersonalSession
 from edgehff.recipe import EncoderRecipe, Recipe
 from edgehff.train.events import Advanced, EpochDone, Trained
 from edgehff.train.local import train, trained
-
-import pytest
 
 
 @pytest.fixture
