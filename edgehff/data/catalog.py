@@ -72,7 +72,7 @@ SOURCES: dict[str, Source] = {
             title="EMG armband, 6 gestures of 33 people, 50 x 8",
             license=CC_BY,
             source="UCI Machine Learning Repository, data set 481 (33 of its 36 people, every 5th sample)",
-            citation="S. Lobov, N. Krilova, I. Kastalskiy, I. Kazantsev, V. A. Makarov: Latent Factors "
+            citation="S. Lobov, N. Krilova, I. Kastalskiy, V. Kazantsev, V. A. Makarov: Latent Factors "
             "Limiting the Performance of sEMG-Interfaces, Sensors 18(4):1122, 2018",
             shape=(50, 8),
             samples=9313,

@@ -116,7 +116,7 @@ def check(dataset: Dataset) -> None:
     """
     name, n = dataset.name, len(dataset.x) if dataset.x.ndim else 0
     if n == 0:
-        raise DataError(f"{name}: no samples", hint="edgehff data list shows data sets to start from")
+        raise DataError(f"{name}: no samples", hint="edgehff data list")
     for field, rows in (("y", dataset.y), ("group", dataset.group), ("is_test", dataset.is_test)):
         if rows is not None and rows.shape != (n,):
             raise DataError(

@@ -29,9 +29,7 @@ def load_path(path: Path | str) -> Dataset:
             name = path.resolve().name
             return load_idx(path, name) if has_idx(path) else load_folder(path, name)
         if not path.exists():
-            raise DataError(
-                f"{path}: no such file or folder", hint="edgehff data list shows the named data sets"
-            )
+            raise DataError(f"{path}: no such file or folder", hint="edgehff data list")
         if path.suffix.lower() == ".npz":
             return load_npz(path, path.stem)
         if path.suffix.lower() == ".csv":

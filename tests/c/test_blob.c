@@ -140,7 +140,7 @@ static void check_damage(void)
     CHECK(bad == 0);
     for (i = 0; i < n; i++) {
         for (bit = 0; bit < 9; bit++) {
-            const uint8_t mask = bit < 8 ? (uint8_t)(1u << bit) : 0xFF;
+            const uint8_t mask = (uint8_t)(bit < 8 ? 1u << bit : 0xFFu);
             blob[i] ^= mask;
             bad += !refused(blob, n, &status);
             if (i >= 6 && (i < 40 || i >= 44)) bad += status != EHFF_ERR_CRC;
@@ -164,7 +164,7 @@ static void check_forgeries(void)
     CHECK(ehff_net_save(net, &e, blob, n) == EHFF_OK);
     for (i = 0; i < n - 4; i++) {
         for (bit = 0; bit < 9; bit++) {
-            const uint8_t mask = bit < 8 ? (uint8_t)(1u << bit) : 0xFF;
+            const uint8_t mask = (uint8_t)(bit < 8 ? 1u << bit : 0xFFu);
             blob[i] ^= mask;
             repair(blob, n);
             out = NULL;

@@ -23,7 +23,8 @@ void ehff_proto_cosines(const ehff_net *net, const ehff_layer *layer, const int1
     }
 }
 
-/* kappa * cosine, base 2, Q16.  |cosine| <= 2^14.02, kappa < 2^16.6: below 2^30.6. */
+/* kappa * cosine, base 2, Q16.  |cosine| <= 16640 * 16640 / 2^14, for int8 prototypes sqrt(3/2) times that, and
+ * kappa <= 94548: below 2^30.9. */
 static int32_t logit_of(const ehff_net *net, int32_t cosine)
 {
     return ehff_round_shift(cosine * (int32_t)net->kappa, 8);

@@ -1,0 +1,50 @@
+"""The vector program under several compilers and the sanitizers: green, and the same bits from all."""
+
+import re
+import subprocess
+
+import pytest
+
+SANITIZERS = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
+BUILDS = {
+    "gcc-O0": ("gcc", "-O0"),
+    "gcc-O3": ("gcc", "-O3"),
+    "clang-O2": ("clang", "-O2"),
+    "gcc-sanitizers": ("gcc", SANITIZERS),
+}
+
+
+@pytest.fixture(scope="session")
+def program(configure):
+    """program(build name) is the output of the vector program, run once a build."""
+    outputs = {}
+
+    def output(name):
+        if name not in outputs:
+            folder = configure("tests/c", *BUILDS[name])
+            done = subprocess.run([folder / "test_vectors"], capture_output=True, text=True, check=False)
+            outputs[name] = (done.returncode, done.stdout, done.stderr)
+        return outputs[name]
+
+    return output
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("build", BUILDS)
+def test_every_vector_and_check_passes(program, build):
+    code, out, err = program(build)
+    assert code == 0, out[-3000:] + err[-3000:]
+    passed, failed = re.fullmatch(r"(\d+) passed, (\d+) failed", out.splitlines()[-1]).groups()
+    assert int(failed) == 0
+    assert int(passed) > 5000
+    assert "\n0 skipped: larger than the buffers\n" in out
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("build", [b for b in BUILDS if b != "gcc-O0"])
+def test_every_build_trains_to_the_same_bits(program, build):
+    def nets(name):
+        return [line for line in program(name)[1].splitlines() if line.startswith("net ")]
+
+    assert len(nets("gcc-O0")) > 40
+    assert nets(build) == nets("gcc-O0")
