@@ -91,13 +91,17 @@ def functions(h: Header, files: Sequence[Json]) -> None:
     h.table(
         "sweep_case",
         "sweep_cases",
-        [f'"{c["function"]}", {c["start"]}u, {c["step"]}u, {c["count"]}u, 0x{c["crc32"]}u' for c in every("sweep")],
+        [
+            f'"{c["function"]}", {c["start"]}u, {c["step"]}u, {c["count"]}u, 0x{c["crc32"]}u'
+            for c in every("sweep")
+        ],
     )
     h.table("random_case", "random_cases", [", ".join(unsigned(row)) for row in every("random")])
     crcs = []
     for c in every("crc32"):
         data = bytes.fromhex(c["bytes"])
-        crcs.append(f"{c['start']}u, {len(data)}u, {h.array('uint8_t', map(str, data or b'0'))}, 0x{c['crc32']}u")
+        array = h.array("uint8_t", map(str, data or b"0"))
+        crcs.append(f"{c['start']}u, {len(data)}u, {array}, 0x{c['crc32']}u")
     h.table("crc_case", "crc_cases", crcs)
 
 
@@ -108,13 +112,20 @@ def encoders(h: Header, files: Sequence[Json]) -> None:
         for c in file.get("encoders", []):
             features = [FEATURES[f] for f in c.get("features", [])]
             kind = "EHFF_ENC_WINDOW" if features else "EHFF_ENC_PLAIN"
-            fields = [RAW[c["raw"]], kind, " | ".join(features) or "0", c.get("log", 0), c.get("gain_shift", 0)]
-            fields += [c.get("bias", 0), *c["shape"], c.get("segments", 1), "NULL", "NULL"]
+            fields = [RAW[c["raw"]], kind, " | ".join(features) or "0", c.get("log", 0)]
+            fields += [
+                c.get("gain_shift", 0),
+                c.get("bias", 0),
+                *c["shape"],
+                c.get("segments", 1),
+                "NULL",
+                "NULL",
+            ]
             table = "offset" in c
             offset, gain = (f"{{{h.rule(c[k] if table else {'cycle': [0]})}}}" for k in ("offset", "gain"))
             rows.append(
-                f'"{c["name"]}", {{{", ".join(map(str, fields))}}}, {{{h.rule(c["values"])}}}, {int(table)}, {offset}, '
-                f"{gain}, {crc_of(c['expected_features'])}, {crc_of(c['expected_x'])}"
+                f'"{c["name"]}", {{{", ".join(map(str, fields))}}}, {{{h.rule(c["values"])}}}, {int(table)}, '
+                f"{offset}, {gain}, {crc_of(c['expected_features'])}, {crc_of(c['expected_x'])}"
             )
     h.table("encoder_case", "encoder_cases", rows)
 
@@ -135,7 +146,10 @@ def networks(h: Header, files: Sequence[Json]) -> None:
                 *(c[k] for k in ("proto_bits", "n_classes", "n_per_class")),
                 *(f"{c[k]}u" for k in ("kappa", "margin", "gate", "lr_w", "lr_p", "seed")),
             ]
-            samples = [f"{{{int('x' in s)}, {s['label']}, {{{h.rule(s.get('x', s.get('a')))}}}}}" for s in case["samples"]]
+            samples = [
+                f"{{{int('x' in s)}, {s['label']}, {{{h.rule(s.get('x', s.get('a')))}}}}}"
+                for s in case["samples"]
+            ]
             prototypes = case.get("prototypes", [])
             blob = bytes.fromhex(want.get("blob", ""))
             row = [
@@ -150,7 +164,7 @@ def networks(h: Header, files: Sequence[Json]) -> None:
                 f"{case['steps']}u",
                 case.get("first_layer", 0),
                 f"{case.get('start_step', 0)}u",
-                *(f"0x{want[k]}u" for k in ("fresh_weights_crc32", "weights_crc32", "state_crc32", "blob_crc32")),
+                *(f"0x{want[k + '_crc32']}u" for k in ("fresh_weights", "weights", "state", "blob")),
                 *(crc_of(want[k]) for k in ("predictions", "scores", "layer_scores")),
                 *(h.array("uint32_t", unsigned(want[k])) for k in ("updates", "saturated", "norm_sum")),
                 want["answer"],

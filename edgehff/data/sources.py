@@ -109,7 +109,7 @@ def _load_unnamed(path: Path) -> Dataset:
 
 
 def _load_source(source: Source, path: Path | None, notice: Callable[[str], None] | None) -> Dataset:
-    if path is None or path == cache_folder() / source.name:
+    if path is None or (path.is_dir() and path == cache_folder() / source.name):
         path = _fetch(source, notice)
     if has_idx(path):
         return load_idx(path, source.name, source.class_names)

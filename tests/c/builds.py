@@ -19,14 +19,14 @@ def run(*command, **options):
 
 @pytest.fixture(scope="session")
 def configure(tmp_path_factory):
-    """configure(source, compiler, flags, *settings) builds a folder with CMake and returns where it was built."""
+    """configure(source, compiler, flags, *settings) builds a folder with CMake and returns where."""
 
     def build(source, compiler, flags, *settings):
         if shutil.which(compiler) is None:
             pytest.skip(f"{compiler} is not installed")
         folder = tmp_path_factory.mktemp("build")
-        run("cmake", "-S", ROOT / source, "-B", folder, f"-DCMAKE_C_COMPILER={compiler}", f"-DCMAKE_C_FLAGS={flags}",
-            f"-DPython_EXECUTABLE={sys.executable}", *settings)  # fmt: skip
+        run("cmake", "-S", ROOT / source, "-B", folder, f"-DCMAKE_C_COMPILER={compiler}",
+            f"-DCMAKE_C_FLAGS={flags}", f"-DPython_EXECUTABLE={sys.executable}", *settings)  # fmt: skip
         run("cmake", "--build", folder)
         return folder
 
