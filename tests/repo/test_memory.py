@@ -14,7 +14,8 @@ code = main(sys.argv[1:])
 # the peak of this program alone: ru_maxrss would count its parent too
 lines = Path("/proc/self/status").read_text().splitlines()
 peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-print(json.dumps({"code": code, "peak_kib": peak, "modules": sorted({"torch", "rich", "pooch", "requests"} & set(sys.modules))}), file=sys.stderr)
+heavy = sorted({"torch", "rich", "pooch", "requests"} & set(sys.modules))
+print(json.dumps({"code": code, "peak_kib": peak, "modules": heavy}), file=sys.stderr)
 """
 
 
