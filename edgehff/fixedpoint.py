@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from edgehff.recipe import GATE_OFF, CoreConfig
 
-ONE = 16384
 W_RMS = 16
 W_LIMIT = {"int8": 127, "int16": 32512}
 NORM_MAX = 2**22 - 1
@@ -74,7 +73,7 @@ def unit(a: Sequence[int]) -> tuple[list[int], int, int]:
     root = math.isqrt(sum(v * v for v in m) << 16)
     r, rs = reciprocal(root)
     k = 9 + rs
-    u = [min(ONE, (abs(v) * r + (1 << k >> 1)) >> k) for v in m]
+    u = [(abs(v) * r + (1 << k >> 1)) >> k for v in m]
     return [-w if v < 0 else w for w, v in zip(u, m, strict=True)], root, s - 8
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import settings
 
-for name, examples in (("dev", 30), ("ci", 100)):
+for name, examples in (("dev", 100), ("ci", 300)):
     settings.register_profile(name, max_examples=examples, deadline=None, derandomize=True, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 

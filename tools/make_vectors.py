@@ -367,6 +367,7 @@ def network_vectors() -> Json:
         net("int16-revive-only", c((10, 9, 8), 3, cap=False, **off, **i16), everyday(3, 8, 9), 40),
         net("int8-gate-off", c((10, 9), 3, **off), everyday(3, 8, 10), 40),
         net("int8-gate-zero", c((10, 9), 3, gate=0), everyday(3, 8, 10), 40),
+        net("int8-gate-zero-and-no-lead", c((10, 9), 3, gate=0), [{"a": {"cycle": [0]}, "label": 1}], 2),
         net("int16-gate-widest", c((10, 9), 3, gate=32768, **i16), everyday(3, 8, 10), 40),
         net("int8-width-one", c((5, 1, 3), 2, **off), everyday(2, 5, 11), 30),
         net("int16-one-input", c((1, 5), 2, **off, **i16), everyday(2, 3, 12), 30),

@@ -89,9 +89,12 @@ uint32_t ehff_log2(uint32_t v)
 }
 
 /* Mantissas of 15 bits with one shared shift, so that the squares of 65,536 of them fit 46 bits; the root
- * carries 8 fraction bits. sign * ((|m| * inverse + half) >> k) rounds half away from zero: u(-a) = -u(a).
- * |m| * inverse <= 2^15 * 2^16, half <= 2^24: within uint32.
- * |u| errs by at most 1.5 steps of Q14 an element (docs/explanation/arithmetic.md). */
+ * carries 8 fraction bits. sign * ((|m| * inverse + half) >> k) rounds half away from zero: u(-a) = -u(a) where
+ * no bit is shifted out of a.
+ * |m| * inverse <= 2^15 * 2^16, half <= 2^24: within uint32. u <= 1.0: a lone element gives that or less for each
+ * of the 2^14 mantissas, and others only make the root larger.
+ * An element errs by at most 1.5 steps of Q14, and sqrt(n) / 2^15 of itself where the mantissas all round one
+ * way; |u| errs by at most sqrt(n) / 2 + 1 steps (docs/explanation/arithmetic.md). */
 int ehff_unit(const int32_t *a, uint32_t n, int16_t *u, uint32_t *root, int32_t *shift)
 {
     uint32_t i, bits = 0, r, inverse;
@@ -121,7 +124,6 @@ int ehff_unit(const int32_t *a, uint32_t n, int16_t *u, uint32_t *root, int32_t 
         int32_t m = s >= 0 ? ehff_round_shift(a[i], s) : a[i] * ((int32_t)1 << -s);
         uint32_t v = (uint32_t)(m < 0 ? -m : m) * inverse;
         v = (v + ((uint32_t)1 << (k - 1))) >> k;
-        if (v > EHFF_ONE) v = EHFF_ONE;
         u[i] = (int16_t)(m < 0 ? -(int32_t)v : (int32_t)v);
     }
     *root = r;

@@ -1,0 +1,206 @@
+"""Whole networks: C equals the oracle, bit for bit, and learning is local."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import twins
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgehff import fixedpoint
+from edgehff.core import Encoder, Net
+from edgehff.recipe import CoreConfig
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def train_both(config, data, filled=None, first_layer=0):
+    seed, n, kind = data
+    net, state = Net(config), fixedpoint.init(config)
+    if filled is not None:
+        twins.fill(config, net, state, filled)
+    net.set_first_layer(first_layer)
+    state.first_layer = first_layer
+    x, y = twins.sample_rows(seed, n, config.dims[0], kind), twins.labels_for(seed, n, config.n_classes)
+    predicted = net.train(x, y)
+    assert predicted.tolist() == [
+        fixedpoint.train(state, a, int(b)) for a, b in zip(x.tolist(), y, strict=True)
+    ]
+    return net, state, x, y
+
+
+@given(twins.configs())
+def test_start_values_equal_the_oracles(config):
+    twins.assert_equal(Net(config), fixedpoint.init(config))
+
+
+@given(twins.configs(), twins.rows, st.one_of(st.none(), seeds), st.data())
+def test_training_equals_the_oracle(config, data, filled, more):
+    first_layer = more.draw(st.integers(0, config.n_layers)) if more.draw(st.booleans()) else 0
+    net, state, x, _ = train_both(config, data, filled, first_layer)
+    twins.assert_equal(net, state)
+    net.check()
+    assert net.scores(x).tolist() == [fixedpoint.run(state, row) for row in x.tolist()]
+    assert net.layer_scores(x).tolist() == [twins.layer_logits(state, row) for row in x.tolist()]
+
+
+@given(twins.configs(gate=65535), twins.rows, seeds)
+def test_training_from_any_step_and_mean_equals_the_oracle(config, data, step):
+    seed, n, kind = data
+    net, state = Net(config), fixedpoint.init(config)
+    net.step = state.step = step
+    for index, layer in enumerate(state.layers):
+        layer.norm_sum = (step * 977 + index) & 0xFFFFFFFF
+        net.set_norm_sum(index, layer.norm_sum)
+    x, y = twins.sample_rows(seed, n, config.dims[0], kind), twins.labels_for(seed, n, config.n_classes)
+    net.train(x, y)
+    for a, b in zip(x.tolist(), y, strict=True):
+        fixedpoint.train(state, a, int(b))
+    twins.assert_equal(net, state)
+
+
+@given(twins.configs(proto_bits=8), twins.rows, seeds)
+def test_int8_prototypes_answer_as_the_oracle(config, data, seed):
+    net, state = Net(config), fixedpoint.init(config)
+    rng = np.random.default_rng(seed)
+    for index, layer in enumerate(state.layers):
+        p = rng.integers(-127, 128, net.prototypes(index).shape)
+        length = np.sqrt(np.maximum(1, (p**2).sum(-1)))
+        net.prototypes(index)[:] = p
+        net.prototype_scales(index)[:] = np.minimum(65535, 16384 * 256 / length)
+        layer.prototype = p.reshape(-1, p.shape[-1]).tolist()
+        layer.scale = net.prototype_scales(index).reshape(-1).tolist()
+    net.check()
+    x = twins.sample_rows(data[0], data[1], config.dims[0], data[2])
+    assert net.scores(x).tolist() == [fixedpoint.run(state, row) for row in x.tolist()]
+
+
+@given(twins.configs(), twins.rows)
+def test_answering_changes_nothing_and_copies_are_independent(config, data):
+    net, _, x, y = train_both(config, data)
+    state = net.state_crc32
+    twin = net.copy()
+    net.predict(x)
+    net.scores(x)
+    net.layer_scores(x)
+    twin.set_gate(65535)
+    twin.train(x, y)
+    assert net.state_crc32 == state
+    assert twin.step == net.step + len(x)
+    net.set_gate(65535)
+    net.train(x, y)
+    assert net.state_crc32 == twin.state_crc32
+
+
+@given(twins.configs(), twins.rows, st.booleans(), seeds)
+def test_a_blob_brings_everything_back(config, data, with_encoder, seed):
+    net, _, x, y = train_both(config, data)
+    encoder = None
+    if with_encoder:
+        rng = np.random.default_rng(seed)
+        offset = rng.integers(-(2**31), 2**31, 4).astype(np.int32)
+        gain = rng.integers(0, 65536, 4).astype(np.uint16)
+        encoder = Encoder(
+            "int8", (2, 2), log=bool(seed % 2), bias=seed % 99, offset=offset, gain=gain, gain_shift=7
+        )
+    blob = net.save_blob(encoder)
+    twin = Net(dataclasses.replace(config, seed=config.seed ^ 1))
+    twin.load_blob(blob)
+    assert twin.save_blob(encoder) == blob
+    net.train(x, y)
+    twin.train(x, y)
+    assert twin.state_crc32 == net.state_crc32
+    assert [twin.layer_stats(i) for i in range(config.n_layers)] == [
+        net.layer_stats(i) for i in range(config.n_layers)
+    ]
+
+
+@given(twins.configs(), twins.rows, seeds)
+def test_a_layers_update_does_not_depend_on_later_layers(config, data, seed):
+    if config.n_layers == 1:
+        config = dataclasses.replace(config, dims=(*config.dims, 4), join="sum_logp", join_weight=())
+    net, other = Net(config), Net(config)
+    last = config.n_layers - 1
+    rng = np.random.default_rng(seed)
+    limit = twins.LIMITS[config.arith]
+    other.weights(last)[:] = rng.integers(-limit, limit + 1, other.weights(last).shape)
+    other.prototypes(last)[:] = 0
+    x = twins.sample_rows(data[0], data[1], config.dims[0], data[2])
+    y = twins.labels_for(data[0], data[1], config.n_classes)
+    net.train(x, y)
+    other.train(x, y)
+    for index in range(last):
+        assert np.array_equal(net.weights(index), other.weights(index))
+        assert np.array_equal(net.prototypes(index), other.prototypes(index))
+        assert net.norm_sum(index) == other.norm_sum(index)
+
+
+@given(twins.configs(), twins.rows)
+def test_layers_below_the_first_stay_and_those_above_learn_as_the_oracles(config, data):
+    net, state, x, y = train_both(config, data)
+    before = [
+        (net.weights(i).copy(), net.prototypes(i).copy(), net.norm_sum(i)) for i in range(config.n_layers)
+    ]
+    first = config.n_layers - 1
+    net.set_first_layer(first)
+    state.first_layer = first
+    net.train(x, y)
+    for a, b in zip(x.tolist(), y, strict=True):
+        fixedpoint.train(state, a, int(b))
+    twins.assert_equal(net, state)
+    for index in range(first):
+        assert np.array_equal(net.weights(index), before[index][0])
+        assert np.array_equal(net.prototypes(index), before[index][1])
+        assert net.norm_sum(index) == before[index][2]
+
+
+@given(twins.configs(arith="int16"), twins.rows, seeds)
+def test_the_order_of_hidden_units_means_nothing(config, data, seed):
+    """int16 draws no random bits: permuted rows learn the permuted update, and answers are the same."""
+    net, other = Net(config), Net(config)
+    rng = np.random.default_rng(seed)
+    orders = [np.arange(config.dims[0]), *(rng.permutation(n) for n in config.dims[1:])]
+    for index in range(config.n_layers):
+        columns, units = orders[index], orders[index + 1]
+        other.weights(index)[:] = net.weights(index)[units][:, columns]
+        other.prototypes(index)[:] = net.prototypes(index)[:, :, units]
+    x = twins.sample_rows(data[0], data[1], config.dims[0], data[2])
+    y = twins.labels_for(data[0], data[1], config.n_classes)
+    assert np.array_equal(net.train(x, y), other.train(x, y))
+    assert np.array_equal(net.scores(x), other.scores(x))
+    for index in range(config.n_layers):
+        assert np.array_equal(other.weights(index), net.weights(index)[orders[index + 1]][:, orders[index]])
+
+
+@given(twins.configs(), twins.rows)
+def test_labels_reach_no_answer_before_they_are_learned(config, data):
+    """The class given is the one before learning: no label of that step or a later one is in it."""
+    net, other = Net(config), Net(config)
+    x = twins.sample_rows(data[0], data[1], config.dims[0], data[2])
+    y = twins.labels_for(data[0], data[1], config.n_classes)
+    half = len(x) // 2
+    changed = y.copy()
+    changed[half:] = (changed[half:] + 1) % config.n_classes
+    assert np.array_equal(net.train(x, y)[: half + 1], other.train(x, changed)[: half + 1])
+
+
+@pytest.mark.parametrize("arith", ["int8", "int16"])
+@pytest.mark.parametrize("seed", [0, 1, 2, 2**31, 2**32 - 2])
+def test_neighboring_seeds_share_nothing(arith, seed):
+    config = CoreConfig(dims=(40, 30), n_classes=2, arith=arith, seed=seed)
+    a, b = Net(config), Net(dataclasses.replace(config, seed=seed + 1))
+    assert abs(np.corrcoef(a.weights(0).ravel(), b.weights(0).ravel())[0, 1]) < 5 / np.sqrt(1200)
+
+
+@pytest.mark.parametrize("arith", ["int8", "int16"])
+def test_a_silent_network_learns_prototypes_of_nothing(arith):
+    """A zero input gives zero outputs: no norm, no weight moves, ties go to class 0."""
+    config = CoreConfig(dims=(5, 4), n_classes=3, arith=arith, gate=65535)
+    net = Net(config)
+    weights, prototypes = net.weights(0).copy(), net.prototypes(0).copy()
+    zero = np.zeros((4, 5), np.int16)
+    assert net.train(zero, np.array([0, 1, 2, 1], np.uint16)).tolist() == [0, 0, 0, 0]
+    assert np.array_equal(net.weights(0), weights)
+    assert net.norm_sum(0) == 0
+    assert np.abs(net.prototypes(0).astype(int) - prototypes).max() <= 2  # brought to unit length again

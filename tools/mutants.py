@@ -1,0 +1,146 @@
+"""Break the C core in many one-line ways and see whether the vector program goes red.
+
+Each mutant is one exact text of one source replaced by another. It is built with the program of tests/c in a
+folder of its own; the originals are only read. A mutant that does not compile is invalid, one that passes has
+survived: both end with exit code 1.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE = ROOT / "firmware_bridge" / "core"
+TESTS = ROOT / "tests" / "c"
+TIMEOUT_S = 120
+
+
+class Mutant(NamedTuple):
+    """One change: in source, the exact text old, which stands there once, becomes new."""
+
+    name: str
+    source: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant("rounding dropped", "math.h", "return shift > 0 ? (v + ((int32_t)1 << (shift - 1))) >> shift : v;", "return v >> shift;"),
+    Mutant("64-bit rounding dropped", "math.h", "return shift > 0 ? (v + ((int64_t)1 << (shift - 1))) >> shift : v;", "return v >> shift;"),
+    Mutant("pair hash weaker", "math.h", "return h ^ (h >> 13);", "return h ^ (h >> 12);"),
+    Mutant("root floor", "math.c", "if (v >= root + bit) {", "if (v > root + bit) {"),
+    Mutant("mantissa of 17 bits", "math.c", "while (v >> 16) {", "while (v >> 17) {"),
+    Mutant("exp2 table off by one", "math.c", "32768, 32066, 31379,", "32768, 32067, 31379,"),
+    Mutant("exp2 cut early", "math.c", "if (whole > 15) return 0;", "if (whole > 14) return 0;"),
+    Mutant("log2 rounding dropped", "math.c", "* rest + 32768) >> 16)", "* rest) >> 16)"),
+    Mutant("unit of 14 bits", "math.c", "while (bits >> (15 + s)) s++;", "while (bits >> (14 + s)) s++;"),
+    Mutant("unit without rounding", "math.c", "v = (v + ((uint32_t)1 << (k - 1))) >> k;", "v = v >> k;"),
+    Mutant("seed 0 special", "math.c", "mix(mix(seed + 0x9E3779B9u) + step)", "mix(mix((seed ? seed : 1) + 0x9E3779B9u) + step)"),
+    Mutant("step left out of the key", "math.c", "mix(mix(seed + 0x9E3779B9u) + step)", "mix(mix(seed + 0x9E3779B9u))"),
+    Mutant("checksum table", "math.c", "0x3B6E20C8u", "0x3B6E20C9u"),
+    Mutant("last input skipped", "layer.c", "for (j = 0; j < n; j++) sum += (int32_t)w[j] * x[j];", "for (j = 0; j + 1 < n; j++) sum += (int32_t)w[j] * x[j];"),
+    Mutant("view without rounding", "layer.c", "((int16_t)(w[j] + 128) >> 8)", "(w[j] >> 8)"),
+    Mutant("relu dropped", "layer.c", "acc[i] = y > 0 ? y : 0;", "acc[i] = y;"),
+    Mutant("rounding not stochastic", "layer.c", "(int32_t)(bits * 64) + 32) >> 22", "(int32_t)(32768 * 64) + 32) >> 22"),
+    Mutant("odd columns share bits", "layer.c", "m, h >> 16);", "m, h & 0xFFFFu);"),
+    Mutant("last odd column kept", "layer.c", "if (j < n) w[j] = moved_int8(", "if (j + 1 < n) w[j] = moved_int8("),
+    Mutant("int16 step truncated", "layer.c", "((int32_t)m * x[j] + 8192) >> 14", "((int32_t)m * x[j]) >> 14"),
+    Mutant("cap dropped", "layer.c", "(net->flags & EHFF_CAP) && norm < mean", "0 && norm < mean"),
+    Mutant("cap the wrong way", "layer.c", "norm < mean) norm = mean;", "norm > mean) norm = mean;"),
+    Mutant("revive at full step", "layer.c", "f /= 10;", "f /= 1;"),
+    Mutant("revive the wrong sign", "layer.c", "|| t[i] >= 0) continue;", "|| t[i] < 0) continue;"),
+    Mutant("rate without inputs", "layer.c", "(uint64_t)net->lr_w * n_in *", "(uint64_t)net->lr_w *"),
+    Mutant("limit of int8 weights", "net.h", "#define EHFF_W8_LIMIT 127", "#define EHFF_W8_LIMIT 126"),
+    Mutant("limit of int16 weights", "net.h", "#define EHFF_W16_LIMIT 32512", "#define EHFF_W16_LIMIT 32256"),
+    Mutant("cosine truncated", "proto.c", "cosine[c] = ehff_round_shift(sum, 14);", "cosine[c] = sum >> 14;"),
+    Mutant("int8 prototype scale", "proto.c", "(int64_t)sum * scale[c], 22)", "(int64_t)sum * scale[0], 22)"),
+    Mutant("sum of prototypes, not mean", "proto.c", "- ((int32_t)15 << 16) - log2_k;", "- ((int32_t)15 << 16);"),
+    Mutant("margin added", "proto.c", "logit[label] -= logit_of(net, net->margin);", "logit[label] += logit_of(net, net->margin);"),
+    Mutant("softmax truncated", "proto.c", "+ ((uint32_t)1 << (15 + shift))) >> (16 + shift)", ") >> (16 + shift)"),
+    Mutant("gradient not projected", "proto.c", "t[i] = -along * u[i];", "t[i] = 0;"),
+    Mutant("prototype threshold", "proto.c", "if (k > -8 && k < 8) continue;", "if (k > -9 && k < 9) continue;"),
+    Mutant("prototype pushed away", "proto.c", "(int32_t)p[i] * 16 - ehff_round_shift", "(int32_t)p[i] * 16 + ehff_round_shift"),
+    Mutant("gate includes its edge", "net.c", "(uint32_t)label) < gate)", "(uint32_t)label) <= gate)"),
+    Mutant("gate flipped", "net.c", "(uint32_t)label) < gate)", "(uint32_t)label) > gate)"),
+    Mutant("running mean slower", "net.c", "layer->norm_sum += norm - (layer->norm_sum >> 10);", "layer->norm_sum += norm - (layer->norm_sum >> 11);"),
+    Mutant("running mean from zero", "net.c", "layer->norm_sum = norm << 10;", "layer->norm_sum = norm;"),
+    Mutant("last layer is the first", "net.c", "l + 1u == net->n_layers", "l == 0"),
+    Mutant("join weight", "net.c", "(int32_t)layer->join_weight, 8)", "(int32_t)layer->join_weight, 9)"),
+    Mutant("frozen layers learn", "net.c", "if (label >= 0 && l >= net->first_layer) {", "if (label >= 0) {"),
+    Mutant("ties to the higher class", "net.c", "if (s.joined[c] > s.joined[best]) best = c;", "if (s.joined[c] >= s.joined[best]) best = c;"),
+    Mutant("step not counted", "net.c", "net->step++;", ""),
+    Mutant("label unchecked", "net.c", "if (label >= net->n_classes) return EHFF_ERR_LABEL;", ""),
+    Mutant("length unchecked", "net.c", "? EHFF_ERR_RANGE : EHFF_OK;", "? EHFF_OK : EHFF_OK;"),
+    Mutant("int8 prototypes train", "net.c", "if (net->proto_bits != 16) return EHFF_ERR_FROZEN;", ""),
+    Mutant("arena unchecked", "net.c", "if (arena_bytes < s.ram_bytes || ", "if ("),
+    Mutant("weights unchecked", "state.c", "if (weight_magnitude(net, layer, i) > weight_limit(net)) return EHFF_ERR_RANGE;", ";"),
+    Mutant("state without seed", "state.c", "crc = crc_u32(crc, net->seed);", ""),
+    Mutant("blob fields swapped", "blob.c", "put32(&w, layer->norm_sum);", "put32(&w, layer->updates);"),
+    Mutant("blob checksum unchecked", "blob.c", "return EHFF_ERR_CRC;", ";"),
+    Mutant("segment always the first", "encode.c", "for (t = s * length; t < (s + 1) * length; t++) sum +=", "for (t = 0; t < length; t++) sum +="),
+    Mutant("encoder bias forgotten", "encode.c", "if (e->bias != 0) f[n - 1] = e->bias;", "if (e->bias != 0) f[n - 1] = 0;"),
+)  # fmt: skip
+
+
+def sources() -> list[str]:
+    """The C files that the core's CMakeLists.txt lists."""
+    return re.findall(r"src/(\w+\.c)", (CORE / "CMakeLists.txt").read_text(encoding="utf-8"))
+
+
+def outcome(mutant: Mutant | None, tables: Path, folder: Path) -> str:
+    """Build and run one mutant, or the original for None: "caught", "survived" or "invalid"."""
+    shutil.copytree(CORE, folder / "core")
+    if mutant is not None:
+        path = folder / "core" / "src" / mutant.source
+        text = path.read_text(encoding="utf-8")
+        if text.count(mutant.old) != 1:
+            return "invalid"
+        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    program = folder / "program"
+    command = ["gcc", "-std=c99", "-O1", "-w", "-DTEST_BYTES=2097152", "-DTEST_VALUES=65536"]
+    command += [f"-I{folder / 'core' / 'include'}", f"-I{folder / 'core' / 'src'}", f"-I{tables}", "-o", str(program)]
+    command += [str(folder / "core" / "src" / name) for name in sources()]
+    command += [str(path) for path in sorted(TESTS.glob("*.c"))]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        return "invalid"
+    try:
+        done = subprocess.run([str(program)], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return "caught"
+    finally:
+        shutil.rmtree(folder)
+    return "survived" if done.returncode == 0 else "caught"
+
+
+def main() -> int:
+    """Try every mutant; print a table, and close with the numbers of caught and survived."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tables = folder / "tables"
+        tables.mkdir()
+        vectors = sorted((ROOT / "tests" / "vectors").glob("*.json"))
+        converter = [sys.executable, str(ROOT / "tools" / "vectors_to_c.py"), str(tables / "vector_tables.h")]
+        subprocess.run([*converter, *map(str, vectors)], check=True)
+        if outcome(None, tables, folder / "original") != "survived":
+            print("the vector program fails without any mutant", file=sys.stderr)
+            return 1
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            jobs = [pool.submit(outcome, m, tables, folder / str(i)) for i, m in enumerate(MUTANTS)]
+            results = [job.result() for job in jobs]
+    for mutant, result in zip(MUTANTS, results, strict=True):
+        print(f"{result:9s} {mutant.source:9s} {mutant.name}")
+    survived, invalid = results.count("survived"), results.count("invalid")
+    print(f"{results.count('caught')} caught, {survived} survived, {invalid} invalid")
+    return 1 if survived or invalid else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
