@@ -106,7 +106,13 @@ def outcome(mutant: Mutant | None, tables: Path, folder: Path) -> str:
         path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     program = folder / "program"
     command = ["gcc", "-std=c99", "-O1", "-w", "-DTEST_BYTES=2097152", "-DTEST_VALUES=65536"]
-    command += [f"-I{folder / 'core' / 'include'}", f"-I{folder / 'core' / 'src'}", f"-I{tables}", "-o", str(program)]
+    command += [
+        f"-I{folder / 'core' / 'include'}",
+        f"-I{folder / 'core' / 'src'}",
+        f"-I{tables}",
+        "-o",
+        str(program),
+    ]
     command += [str(folder / "core" / "src" / name) for name in sources()]
     command += [str(path) for path in sorted(TESTS.glob("*.c"))]
     if subprocess.run(command, capture_output=True, check=False).returncode:
