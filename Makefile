@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.edgehff-setup
 C_FILES := $(shell find firmware_bridge tests/c -name '*.[ch]')
 
+# cmake, ninja and the linters come from .venv
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
 .DEFAULT_GOAL := help
 
 .PHONY: help

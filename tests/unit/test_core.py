@@ -194,7 +194,6 @@ def test_no_rows_are_no_work():
 @pytest.mark.parametrize(
     ("raw", "features"),
     [("int32", ()), ("int8", ("mav", "mav")), ("int8", ("energy",)), ("float32", ("mav",))],
-    [("int32", ()), ("int8", ("mav", "mav")), ("int8", ("energy",)), ("float32", ("mav",))],
 )
 def test_an_encoder_that_does_not_exist_is_refused(raw, features):
     with pytest.raises(ShapeError, match="an encoder of"):
