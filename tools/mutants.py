@@ -20,7 +20,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "firmware_bridge" / "core"
 TESTS = ROOT / "tests" / "c"
-TIMEOUT_S = 120
+TIMEOUT_S = 30
+COMPILER = ["gcc", "-std=c99", "-O1", "-w", "-DTEST_BYTES=2097152", "-DTEST_VALUES=65536"]
 
 
 class Mutant(NamedTuple):
@@ -125,7 +126,20 @@ def sources() -> list[str]:
     return re.findall(r"src/(\w+\.c)", (CORE / "CMakeLists.txt").read_text(encoding="utf-8"))
 
 
-def outcome(mutant: Mutant | None, tables: Path, folder: Path) -> str:
+def compile_program(folder: Path) -> list[str]:
+    """Compile the vector program without the core; returns its objects, which serve every mutant."""
+    vectors = sorted((ROOT / "tests" / "vectors").glob("*.json"))
+    converter = [sys.executable, str(ROOT / "tools" / "vectors_to_c.py"), str(folder / "vector_tables.h")]
+    subprocess.run([*converter, *map(str, vectors)], check=True)
+    objects = []
+    for path in sorted(TESTS.glob("*.c")):
+        objects.append(str(folder / f"{path.stem}.o"))
+        include = [f"-I{CORE / 'include'}", f"-I{folder}"]
+        subprocess.run([*COMPILER, *include, "-c", str(path), "-o", objects[-1]], check=True)
+    return objects
+
+
+def outcome(mutant: Mutant | None, objects: list[str], folder: Path) -> str:
     """Build and run one mutant, or the original for None: "caught", "survived" or "invalid"."""
     shutil.copytree(CORE, folder / "core")
     if mutant is not None:
@@ -135,16 +149,9 @@ def outcome(mutant: Mutant | None, tables: Path, folder: Path) -> str:
             return "invalid"
         path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     program = folder / "program"
-    command = ["gcc", "-std=c99", "-O1", "-w", "-DTEST_BYTES=2097152", "-DTEST_VALUES=65536"]
-    command += [
-        f"-I{folder / 'core' / 'include'}",
-        f"-I{folder / 'core' / 'src'}",
-        f"-I{tables}",
-        "-o",
-        str(program),
-    ]
-    command += [str(folder / "core" / "src" / name) for name in sources()]
-    command += [str(path) for path in sorted(TESTS.glob("*.c"))]
+    include = [f"-I{folder / 'core' / 'include'}", f"-I{folder / 'core' / 'src'}"]
+    core = [str(folder / "core" / "src" / name) for name in sources()]
+    command = [*COMPILER, *include, *core, *objects, "-o", str(program)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         return "invalid"
     try:
@@ -160,16 +167,12 @@ def main() -> int:
     """Try every mutant; print a table, and close with the numbers of caught and survived."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tables = folder / "tables"
-        tables.mkdir()
-        vectors = sorted((ROOT / "tests" / "vectors").glob("*.json"))
-        converter = [sys.executable, str(ROOT / "tools" / "vectors_to_c.py"), str(tables / "vector_tables.h")]
-        subprocess.run([*converter, *map(str, vectors)], check=True)
-        if outcome(None, tables, folder / "original") != "survived":
+        objects = compile_program(folder)
+        if outcome(None, objects, folder / "original") != "survived":
             print("the vector program fails without any mutant", file=sys.stderr)
             return 1
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = [pool.submit(outcome, m, tables, folder / str(i)) for i, m in enumerate(MUTANTS)]
+            jobs = [pool.submit(outcome, m, objects, folder / str(i)) for i, m in enumerate(MUTANTS)]
             results = [job.result() for job in jobs]
     for mutant, result in zip(MUTANTS, results, strict=True):
         print(f"{result:9s} {mutant.source:9s} {mutant.name}")
