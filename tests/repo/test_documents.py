@@ -17,7 +17,7 @@ DOCUMENTS = sorted(
 
 def code(path):
     """The lines of code blocks and the inline code of a document."""
-    text = path.read_text()
+    text = path.read_text().replace("\\|", "|")
     blocks = re.findall(r"^```(?:sh|console|bash)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     rest = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     joined = "\n".join(blocks).replace("\\\n", " ").replace("$ ", "")

@@ -9,8 +9,7 @@ import pytest
 
 import edgehff
 from edgehff import core, fixedpoint, recipe
-from edgehff.recipe import tomllib
-
+from edgehff.recipe 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 LONGEST = 500
@@ -72,12 +71,12 @@ def test_no_file_grows_without_a_reason(tracked):
 
 
 def test_versions_agree():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == edgehff.__version__
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert version == edgehff.__version__
     said = subprocess.run([BIN / "edgehff", "--version"], capture_output=True, text=True, check=True).stdout
-    assert project["version"] in said.split()
+    assert version in said.split()
     released = re.search(r"^## \[?(\d[\w.]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert released is None or released[1] == project["version"]
+    assert released is None or released[1] == version
 
 
 def test_limits_stand_in_python_as_in_c():
