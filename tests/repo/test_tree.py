@@ -9,7 +9,6 @@ import pytest
 
 import edgehff
 from edgehff import core, fixedpoint, recipe
-from edgehff.recipe import tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
