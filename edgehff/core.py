@@ -101,6 +101,10 @@ def sizes(config: CoreConfig) -> dict[str, int]:
     c, _keep = _c_config(config)
     out = ffi.new("ehff_sizes *")
     _call("ehff_net_sizes", c, out)
+    return _size_fields(out)
+
+
+def _size_fields(out: Any) -> dict[str, int]:
     names = ("state_bytes", "weight_bytes", "proto_bytes", "scratch_bytes", "ram_bytes", "blob_bytes")
     return {name: int(getattr(out, name)) for name in names}
 
@@ -265,16 +269,19 @@ class Net:
 
     def load_blob(self, blob: bytes) -> None:
         """Take over a blob's network of equal sizes. ModelFileError: it is damaged, and nothing changed."""
+        data = ffi.from_buffer("uint8_t[]", blob)
+        found = ffi.new("ehff_sizes *")
+        _call("ehff_blob_sizes", data, len(blob), found, ffi.NULL)
         fresh = self.copy()
-        _call(
-            "ehff_net_load",
-            ffi.from_buffer("uint8_t[]", blob),
-            len(blob),
-            fresh._arena,
-            len(fresh._arena) * 4,
-            fresh._net,
+        if _size_fields(found) == sizes(self.config) | {"blob_bytes": int(found.blob_bytes)}:
+            _call("ehff_net_load", data, len(blob), fresh._arena, len(fresh._arena) * 4, fresh._net)
+            shapes = [fresh.layer_stats(i) for i in range(self.config.n_layers)]
+            if self.config.dims == (shapes[0]["n_in"], *(s["n_out"] for s in shapes)):
+                ffi.memmove(self._arena, fresh._arena, len(fresh._arena) * 4)
+                return
+        raise ModelFileError(
+            "the blob holds a network of another shape", hint="make a Net of its shape first"
         )
-        ffi.memmove(self._arena, fresh._arena, len(fresh._arena) * 4)
 
 
 class Encoder:

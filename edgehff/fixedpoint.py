@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edgehff.recipe import GATE_OFF, CoreConfig
+from edgehff.recipe import CoreConfig
 
 W_RMS = 16
 W_LIMIT = {"int8": 127, "int16": 32512}
@@ -290,7 +290,7 @@ def run(state: NetState, x: Sequence[int], label: int | None = None) -> list[int
             else:
                 layer.norm_sum += norm - (layer.norm_sum >> 10)
             lead = logit[label] - max(v for c, v in enumerate(logit) if c != label)
-            if config.gate == GATE_OFF or lead < gate:
+            if lead < gate:
                 layer.updates += 1
                 e = error(config, cosine, logit, label)
                 t = gradient(layer, u, cosine, e)

@@ -104,6 +104,18 @@ def test_a_damaged_blob_changes_nothing(rng):
         assert net.state_crc32 == before
 
 
+def test_a_blob_of_another_shape_is_refused(rng):
+    net = trained(rng)
+    before = net.state_crc32
+    for dims, n in (((4, 3), 2), ((8, 9, 5), 3), ((9, 8), 3), ((9, 8, 5), 4)):
+        other = Net(CoreConfig(dims=dims, n_classes=n)).save_blob()
+        with pytest.raises(ModelFileError, match="another shape"):
+            net.load_blob(other)
+    with pytest.raises(ModelFileError, match="another shape"):
+        net.load_blob(trained(rng, arith="int8").save_blob())
+    assert net.state_crc32 == before
+
+
 def test_sizes_are_what_a_network_takes():
     config = CoreConfig(dims=(64, 32), n_classes=10, arith="int8")
     sizes = core.sizes(config)

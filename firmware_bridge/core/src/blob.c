@@ -277,6 +277,7 @@ int ehff_encoder_load(const uint8_t *blob, uint32_t blob_bytes, void *table, uin
                       ehff_encoder *encoder)
 {
     header h;
+    ehff_encoder e;
     const uint8_t *at;
     uint32_t i, entries;
     int32_t *offset = (int32_t *)table;
@@ -285,15 +286,20 @@ int ehff_encoder_load(const uint8_t *blob, uint32_t blob_bytes, void *table, uin
     if (status != EHFF_OK) return status;
     if (encoder == NULL) return EHFF_ERR_NULL;
     if (h.encoder_at == 0) return EHFF_ERR_FORMAT;
-    status = get_encoder(blob + h.encoder_at, blob_bytes - h.sizes.blob_bytes, encoder, &entries);
-    if (status != EHFF_OK || entries == 0) return status;
+    status = get_encoder(blob + h.encoder_at, blob_bytes - h.sizes.blob_bytes, &e, &entries);
+    if (status != EHFF_OK) return status;
+    if (entries == 0) {
+        *encoder = e;
+        return EHFF_OK;
+    }
     if (table == NULL) return EHFF_ERR_NULL;
     if (table_bytes < entries * TABLE_ENTRY || !ehff_aligned(table)) return EHFF_ERR_ARENA;
     at = blob + h.encoder_at + ENCODER_FIXED;
     gain = (uint16_t *)(offset + entries);
     for (i = 0; i < entries; i++) offset[i] = (int32_t)get32(at + i * 4);
     for (i = 0; i < entries; i++) gain[i] = (uint16_t)get16(at + entries * 4 + i * 2);
-    encoder->offset = offset;
-    encoder->gain = gain;
+    e.offset = offset;
+    e.gain = gain;
+    *encoder = e;
     return EHFF_OK;
 }

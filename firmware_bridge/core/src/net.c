@@ -233,7 +233,7 @@ static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *la
                 layer->norm_sum = norm << 10;
             else
                 layer->norm_sum += norm - (layer->norm_sum >> 10);
-            if (net->gate == EHFF_GATE_OFF || lead(s.logit, net->n_classes, (uint32_t)label) < gate) {
+            if (lead(s.logit, net->n_classes, (uint32_t)label) < gate) {
                 layer->updates++;
                 ehff_proto_error(net, s.cosine, s.logit, (uint32_t)label, s.error);
                 ehff_proto_gradient(net, layer, u, s.cosine, s.error, s.acc);
