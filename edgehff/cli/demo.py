@@ -22,9 +22,7 @@ def demo(output: Output, workers: int | None) -> None:
     from edgehff.data.sources import load
 
     output.say("Learning unseen people, one sample at a time, in integers.")
-    output.say(
-        "Each network (24 features -> 128 -> 64) was trained from scratch on the other people of its fold."
-    )
+    output.say("Each network (128 and 64 units) is trained from scratch on the other people of its fold.")
     document = measure_personalize(output, load("emg-gestures"), workers)
     if output.json:
         output.print_document(document)
