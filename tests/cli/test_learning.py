@@ -23,13 +23,13 @@ def document(capsys, *args):
 
 @pytest.fixture
 def data(tmp_path):
-    """Three classes of two people, in windows of 6 x 2, and test rows."""
+    """Three classes of two people (90 and 30 training rows), in windows of 6 x 2, and test rows."""
     rng = np.random.default_rng(4)
     y = np.tile(np.arange(3), 60)
     x = rng.integers(-20, 20, (180, 6, 2)) + 25 * np.array([[1, 1], [1, -1], [-1, 0.5]])[y][:, None]
     path = tmp_path / "data.npz"
     np.savez(
-        path, X=x.astype(np.int8), y=y, group=np.arange(180) // 90, is_test=np.arange(180) % 90 >= 60,
+        path, X=x.astype(np.int8), y=y, group=np.arange(180) // 120, is_test=np.arange(180) % 90 >= 60,
         class_names=np.array(["rest", "fist", "wave"]),
     )  # fmt: skip
     return path
@@ -84,6 +84,13 @@ def test_a_recipe_and_the_options_over_it(tmp_path, data, capsys):
     assert (d["samples"], d["seed"], d["recipe"]["layers"], d["updates"]) == (120, 5, [9], [1.0])
 
 
+def test_a_person_can_be_left_out_and_the_gate_be_off(tmp_path, data, capsys):
+    options = ["--data", data, "--layers", "16", "--epochs", 1, "-o", tmp_path / "m.st"]
+    assert document(capsys, "train", *options, "--without-group", 1)["samples"] == 90
+    assert document(capsys, "train", *options, "--gate", "off")["updates"] == [1.0]
+    assert document(capsys, "train", *options, "--gate", "0")["updates"] < [1.0]
+
+
 def test_eval_measures_test_rows(model, data, capsys):
     d = document(capsys, "eval", model)
     assert d["samples"] == 60
@@ -97,16 +104,18 @@ def test_eval_measures_test_rows(model, data, capsys):
     assert code == 0
     assert "Per class" in out
     assert "wave" in out
-    assert document(capsys, "eval", model, "--group", 1, "--rows", "train")["samples"] == 60
-    assert document(capsys, "eval", model, "--int8-prototypes")["accuracy"] > 0.9
+    assert document(capsys, "eval", model, "--group", 1, "--rows", "train")["samples"] == 30
+    small = document(capsys, "eval", model, "--int8-prototypes")
+    assert small["accuracy"] > 0.9
+    assert small["weights_crc32"] != d["weights_crc32"]
 
 
 def test_personalize_learns_one_person_and_leaves_the_model(tmp_path, model, data, capsys):
     before = model.read_bytes()
     target = tmp_path / "mine.safetensors"
     d = document(capsys, "personalize", model, "--data", data, "--group", 1, "-o", target)
-    assert (d["samples"], d["test_samples"]) == (60, 30)
-    assert d["steps"] == 3 * 120 + 60
+    assert (d["samples"], d["test_samples"]) == (30, 30)
+    assert d["steps"] == 3 * 120 + 30
     assert model.read_bytes() == before
     e = document(capsys, "eval", target, "--group", 1)
     assert e["accuracy"] == d["accuracy"]

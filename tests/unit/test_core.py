@@ -113,6 +113,10 @@ def test_a_blob_of_another_shape_is_refused(rng):
             net.load_blob(other)
     with pytest.raises(ModelFileError, match="another shape"):
         net.load_blob(trained(rng, arith="int8").save_blob())
+    with pytest.raises(ModelFileError, match="another shape"):  # of the same bytes in every part
+        Net(CoreConfig(dims=(10, 8, 5), n_classes=3)).load_blob(
+            Net(CoreConfig(dims=(16, 5, 8), n_classes=3)).save_blob()
+        )
     assert net.state_crc32 == before
 
 

@@ -84,8 +84,8 @@ def test_a_missing_file_and_bytes_that_are_no_text(tmp_path):
 
 def test_the_core_gets_integers():
     c = Recipe(
-        layers=(5, 3), scale=12.0, margin=0.25, gate=0.5, lr=0.5, lr_prototypes=0.125, seed=9
+        layers=(5, 3), scale=12.0, margin=0.25, gate=0.5, lr=0.5, lr_prototypes=0.4, seed=9
     ).core_config(8, 4)
     assert c.dims == (8, 5, 3)
-    assert (c.kappa, c.margin, c.gate, c.lr_w, c.lr_p, c.seed) == (17728, 4096, 8192, 32768, 2048, 9)
+    assert (c.kappa, c.margin, c.gate, c.lr_w, c.lr_p, c.seed) == (17728, 4096, 8192, 32768, 6554, 9)
     assert Recipe(gate=None).core_config(8, 4).gate == 65535

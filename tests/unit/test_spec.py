@@ -60,6 +60,23 @@ def test_the_core_follows_the_float_rule_for_one_step(k):
         assert np.abs(reached - twin.prototypes[layer]).max() < 3e-4
 
 
+@pytest.mark.parametrize("cap", [True, False])
+def test_the_cap_is_the_same_in_float(cap):
+    recipe = Recipe(layers=(40,), scale=9.0, gate=None, lr=1.5, cap=cap)
+    net = Net(recipe.core_config(30, 4))
+    net.weights(0)[...] = (net.weights(0) + 128) >> 8 << 8
+    net.set_norm_sum(0, 500 * 256 * 1024)  # far above |y|
+    twin = FloatTwin(net, recipe)
+    twin.means[0] = 500.0
+    before = twin.weights[0].copy()
+    x = core.unit(np.random.default_rng(5).integers(-999, 999, 30).astype(np.int32))[None]
+    net.train(x, np.array([1], np.uint16))
+    twin.train(x, np.array([1], np.uint16))
+    step = twin.weights[0] - before
+    assert np.abs(net.weights(0) / 256 - before - step).max() < 0.002 * np.abs(step).max() + 1 / 256
+    assert (np.abs(step).max() < 3) == cap
+
+
 def test_similarity_of_equal_prototypes_is_their_cosine():
     cosine = np.repeat([0.3, -0.2, 0.9], 4)
     assert np.allclose(spec.similarities(cosine, 4, 11.0), [0.3, -0.2, 0.9])

@@ -17,7 +17,9 @@ def rows():
     return from_arrays("blobs", x.astype(np.uint8), y)
 
 
-RECIPE = Recipe(layers=(12, 8), epochs=3, encoder=EncoderRecipe(center=True))
+RECIPE = Recipe(
+    layers=(12, 8), epochs=3, personal_lr=0.4, personal_lr_prototypes=0.02, encoder=EncoderRecipe(center=True)
+)
 
 
 def test_events_add_up_and_the_network_learned(rows):
@@ -30,6 +32,11 @@ def test_events_add_up_and_the_network_learned(rows):
     assert isinstance(events[-1], Trained)
     assert events[-1].network.step == 600
     assert events[-1].seconds > 0
+
+
+def test_shares_are_of_one_pass(rows):
+    events = train(RECIPE.replace(gate=None), rows)
+    assert [e.updates for e in events if isinstance(e, EpochDone)] == [(1.0, 1.0)] * 3
 
 
 def test_validation_rows_do_not_change_the_weights(rows):
