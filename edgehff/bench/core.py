@@ -17,7 +17,7 @@ from edgehff.data.split import stratified_folds
 from edgehff.model.encoding import fit_encoding
 from edgehff.model.network import Network
 from edgehff.recipe import EncoderRecipe, Recipe
-from edgehff.train.local import decayed_rates, pass_order
+from edgehff.train.local import decay, decayed_rates, pass_order
 from edgehff.train.metrics import accuracy, bootstrap_interval
 from edgehff.train.reference import FloatTwin
 
@@ -71,8 +71,8 @@ def digits_run(data: Dataset, fold: int, seed: int, with_float: bool) -> dict[st
             if isinstance(learner, Net):
                 learner.set_rates(*decayed_rates(recipe, epoch))
             else:
-                factor = recipe.lr_final ** (epoch / (recipe.epochs - 1))
-                learner.lr, learner.lr_prototypes = recipe.lr * factor, recipe.lr_prototypes * factor
+                learner.lr = recipe.lr * decay(recipe, epoch)
+                learner.lr_prototypes = recipe.lr_prototypes * decay(recipe, epoch)
             order = pass_order(len(rows), seed, epoch)
             learner.train(x[order], rows.y[order])
             if epoch + 1 in (1, recipe.epochs):

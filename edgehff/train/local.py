@@ -26,9 +26,14 @@ def pass_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return shuffled(n, seed * 2**32 + epoch)
 
 
+def decay(recipe: Recipe, epoch: int) -> float:
+    """What a pass counted from 0 multiplies both rates by, falling geometrically from 1 to lr_final."""
+    return float(recipe.lr_final ** (epoch / max(1, recipe.epochs - 1)))
+
+
 def decayed_rates(recipe: Recipe, epoch: int) -> tuple[int, int]:
     """The core's rates (Q16, Q14) for a pass counted from 0, falling geometrically to lr_final."""
-    factor = recipe.lr_final ** (epoch / max(1, recipe.epochs - 1))
+    factor = decay(recipe, epoch)
     return recipes.lr_w_of(recipe.lr * factor), recipes.lr_p_of(recipe.lr_prototypes * factor)
 
 
