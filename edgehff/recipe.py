@@ -18,6 +18,8 @@ else:  # pragma: no cover
     import tomli as tomllib
 
 ARITHS = ("int8", "int16")
+"""How the core keeps weights; a recipe may also say "float": trained in torch, quantized afterwards."""
+OPTIMIZERS = ("adam", "sgd")
 JOINS = ("sum_logp", "last", "weighted")
 FEATURES = ("mav", "rms", "wl")
 GATE_OFF = 65535
@@ -69,6 +71,27 @@ class EncoderRecipe:
 
 
 @dataclass(frozen=True)
+class PretrainRecipe:
+    """How a float network is trained in torch, before it is quantized; arith = "float" uses these settings.
+
+    optimizer: "adam", or "sgd" with momentum 0.9, one a layer.
+    lr: its rate for the weights.  lr_prototypes: for the prototypes.
+    lr_final: the last step's rates as a fraction of the first's, falling by a cosine.
+    weight_decay: of the weights, decoupled.
+    dropout: share of a layer's inputs set to zero while it learns.
+    """
+
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    lr_prototypes: float = 1e-3
+    lr_final: float = 0.01
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    batch_size: int = 128
+    epochs: int = 20
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A network and how it learns; docs/reference/recipe.md says each field's meaning, unit and range."""
 
@@ -91,12 +114,18 @@ class Recipe:
     seed: int = 1
     data: str = ""
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
+    pretrain: PretrainRecipe = field(default_factory=PretrainRecipe)
 
     def __post_init__(self) -> None:
         _check(self)
 
     def core_config(self, n_in: int, n_classes: int) -> CoreConfig:
-        """The core's configuration for n_in encoded features and n_classes classes."""
+        """The core's configuration for n_in encoded features and n_classes classes.
+
+        Raises:
+            RecipeError: arith is "float", which the core does not know.
+        """
+        _check_choice("arith", self.arith, ARITHS)
         return CoreConfig(
             dims=(n_in, *self.layers),
             n_classes=n_classes,
@@ -152,6 +181,15 @@ _RANGES: dict[str, tuple[float, float]] = {
     "personal_lr_prototypes": (0, 0.5),
     "seed": (0, 2**32 - 1),
 }
+_PRETRAIN_RANGES: dict[str, tuple[float, float]] = {
+    "lr": (0, 10),
+    "lr_prototypes": (0, 10),
+    "lr_final": (0, 1),
+    "weight_decay": (0, 1),
+    "dropout": (0, 0.9),
+    "batch_size": (1, 65536),
+    "epochs": (1, 100_000),
+}
 
 
 def _check(r: Recipe) -> None:
@@ -162,15 +200,18 @@ def _check(r: Recipe) -> None:
     for width in r.layers:
         if not 1 <= width <= 65536:
             raise RecipeError(f"layers holds {width}, a width is 1 to 65536", hint="layers = [128, 64]")
-    for name, (low, high) in _RANGES.items():
-        value = getattr(r, name)
-        if not low <= value <= high:
-            raise RecipeError(
-                f"{name} = {value} lies outside {low:g} to {high:g}", hint="see docs/reference/recipe.md"
-            )
+    for part, ranges, prefix in ((r, _RANGES, ""), (r.pretrain, _PRETRAIN_RANGES, "pretrain.")):
+        for name, (low, high) in ranges.items():
+            value = getattr(part, name)
+            if not low <= value <= high:
+                raise RecipeError(
+                    f"{prefix}{name} = {value} lies outside {low:g} to {high:g}",
+                    hint="see docs/reference/recipe.md",
+                )
+    _check_choice("pretrain.optimizer", r.pretrain.optimizer, OPTIMIZERS)
     if r.gate is not None and not 0 <= r.gate <= 2:
         raise RecipeError(f"gate = {r.gate} lies outside 0 to 2", hint='gate = 0.3, or gate = "off"')
-    _check_choice("arith", r.arith, ARITHS)
+    _check_choice("arith", r.arith, (*ARITHS, "float"))
     _check_choice("join", r.join, JOINS)
     if r.join == "weighted" and len(r.join_weights) != len(r.layers):
         raise RecipeError(
@@ -203,16 +244,18 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         )
 
 
+_PARTS: dict[str, type] = {"encoder": EncoderRecipe, "pretrain": PretrainRecipe}
+
+
 def from_dict(table: dict[str, Any], source: str = "recipe") -> Recipe:
     """A Recipe from plain types. RecipeError names an unknown key's nearest match and a wrong type."""
-    plain = dict(table)
-    encoder = plain.pop("encoder", {})
-    if not isinstance(encoder, dict):
-        raise RecipeError(
-            f"{source}: encoder is {encoder!r}, not a table", hint="write [encoder] above its keys"
-        )
-    plain = _typed(plain, Recipe, source, "")
-    return Recipe(**plain, encoder=EncoderRecipe(**_typed(encoder, EncoderRecipe, source, "encoder.")))
+    plain, parts = dict(table), {}
+    for name, kind in _PARTS.items():
+        part = plain.pop(name, {})
+        if not isinstance(part, dict):
+            raise RecipeError(f"{source}: {name} is {part!r}, not a table", hint=f"write [{name}] above its keys")
+        parts[name] = kind(**_typed(part, kind, source, f"{name}."))
+    return Recipe(**_typed(plain, Recipe, source, ""), **parts)
 
 
 def load(path: str | Path) -> Recipe:
@@ -236,7 +279,7 @@ def load(path: str | Path) -> Recipe:
 def _typed(table: dict[str, Any], kind: type, source: str, prefix: str) -> dict[str, Any]:
     """The keys of a TOML table as keyword arguments of dataclass kind, converted to the fields' types."""
     defaults = kind()
-    names = [f.name for f in dataclasses.fields(kind) if f.name != "encoder"]
+    names = [f.name for f in dataclasses.fields(kind) if f.name not in _PARTS]
     arguments: dict[str, Any] = {}
     for key, value in table.items():
         if key not in names:

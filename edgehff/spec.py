@@ -1,84 +1,146 @@
-"""One HFF layer as pure functions in floating point: what the integers of the core approximate.
+"""One HFF layer as pure functions in floating point: what every other form of the model is derived from.
 
 HFF, arXiv 2605.00082, as reconstructed in docs/explanation/architecture.md: features y = relu(W x),
 direction u = y / |y|, class similarity S_c = log-mean-exp over the class's prototypes of their cosine with
-u, cross-entropy of scale * (S - margin * onehot). Each function says its shapes; n_proto is n_classes *
-n_per_class, class by class. Weights are in int8 steps, so that rates mean the same here and in the core.
+u, cross-entropy of scale * (S - margin * onehot). The functions take numpy arrays or torch tensors and give
+the same kind; leading axes (...) are samples, none or several. n_proto is n_classes * n_per_class, class by
+class.
+
+The norm means sqrt(sum(y * y) + EPS): a zero vector has the direction zero. EPS lies far below the square of
+the smallest output of an exported network, and above the smallest normal float32.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Float = NDArray[np.floating[Any]]
 
+EPS = 1e-24
 W_RMS = 16.0
 MEAN_RATE = 1.0 / 1024.0
 REVIVE_RATE = 0.1
 
 
-def forward(weight: Float, x: Float) -> tuple[Float, float]:
-    """(u, |y|) of y = relu(W x).  weight: (n_out, n_in).  x: (n_in,), unit.  u: (n_out,), zero where y is."""
-    y = np.maximum(weight @ x, 0.0)
-    norm = float(np.sqrt(y @ y))
-    return (y / norm if norm > 0 else y), norm
+def forward(weight: Any, x: Any) -> tuple[Any, Any]:
+    """(u, |y|) of y = relu(W x).
+
+    weight: (n_out, n_in).  x: (..., n_in), unit or zero.  u: (..., n_out).  |y|: (...), without EPS.
+    """
+    y = (x @ weight.T).clip(0.0)
+    squares = (y * y).sum(-1)
+    return y / (squares + EPS)[..., None] ** 0.5, squares**0.5
 
 
-def similarities(cosine: Float, n_per_class: int, scale: float) -> Float:
-    """Class similarities (n_classes,) from cosines (n_proto,): log-mean-exp with temperature 1 / scale."""
+def similarities(cosine: Any, n_per_class: int, scale: float) -> Any:
+    """Class similarities (..., n_classes) of cosines (..., n_proto): log-mean-exp of temperature 1 / scale."""
     if n_per_class == 1:
         return cosine
-    own = scale * cosine.reshape(-1, n_per_class)
-    top = own.max(axis=1)
-    mean: Float = np.exp(own - top[:, None]).mean(axis=1)
-    out: Float = (top + np.log(mean)) / scale
-    return out
+    xp = _namespace(cosine)
+    own = _by_class(cosine, n_per_class) * scale
+    top = xp.amax(own, -1)
+    return (top + xp.log(xp.exp(own - top[..., None]).mean(-1))) / scale
 
 
-def log_softmax(logit: Float) -> Float:
-    """Log-probabilities of logits, both (n_classes,)."""
-    shifted = logit - logit.max()
-    out: Float = shifted - np.log(np.exp(shifted).sum())
-    return out
+def log_softmax(logit: Any) -> Any:
+    """Log-probabilities of logits, both (..., n_classes)."""
+    xp = _namespace(logit)
+    shifted = logit - xp.amax(logit, -1)[..., None]
+    return shifted - xp.log(xp.exp(shifted).sum(-1))[..., None]
 
 
-def error(cosine: Float, label: int, n_per_class: int, scale: float, margin: float) -> Float:
-    """Gradient of the loss by scale * cosine, (n_proto,): softmax less onehot, spread over prototypes."""
-    logit = scale * similarities(cosine, n_per_class, scale)
-    logit[label] -= scale * margin
-    e = np.exp(log_softmax(logit))
-    e[label] -= 1.0
+def onehot(label: Any, like: Any) -> Any:
+    """1 at each sample's label and 0 elsewhere.  label: (...), integers.  like: (..., n_classes)."""
+    eye = _namespace(like).eye(like.shape[-1], dtype=like.dtype)
+    return (eye.to(like.device) if hasattr(eye, "to") else eye)[label]
+
+
+def loss(cosine: Any, label: Any, n_per_class: int, scale: float, margin: float) -> Any:
+    """Cross-entropy (...) of scale * (S - margin * onehot), in nats."""
+    similarity = similarities(cosine, n_per_class, scale)
+    own = onehot(label, similarity)
+    return -(log_softmax(scale * (similarity - margin * own)) * own).sum(-1)
+
+
+def error(cosine: Any, label: Any, n_per_class: int, scale: float, margin: float) -> Any:
+    """Gradient of the loss by scale * cosine, (..., n_proto): softmax less onehot, spread over prototypes."""
+    xp = _namespace(cosine)
+    similarity = similarities(cosine, n_per_class, scale)
+    own = onehot(label, similarity)
+    e = xp.exp(log_softmax(scale * (similarity - margin * own))) - own
     if n_per_class == 1:
         return e
-    own = scale * cosine.reshape(-1, n_per_class)
-    share = np.exp(own - own.max(axis=1, keepdims=True))
-    share /= share.sum(axis=1, keepdims=True)
-    spread: Float = (e[:, None] * share).reshape(-1)
-    return spread
+    share = xp.exp(log_softmax(scale * _by_class(cosine, n_per_class)))
+    return (e[..., None] * share).reshape(cosine.shape)
 
 
-def local_gradient(prototype: Float, u: Float, cosine: Float, e: Float) -> Float:
-    """The gradient at u less its part along u, (n_out,).  prototype: (n_proto, n_out), unit rows."""
-    out: Float = e @ prototype - (e @ cosine) * u
-    return out
+def lead(similarity: Any, label: Any) -> Any:
+    """By how much the own class leads the best other one, (...): what the gate compares."""
+    own = onehot(label, similarity)
+    others = similarity - own * 4.0  # similarities lie within -1..1
+    return (similarity * own).sum(-1) - _namespace(similarity).amax(others, -1)
+
+
+def local_gradient(prototype: Any, u: Any, cosine: Any, e: Any) -> Any:
+    """The gradient at u less its part along u, (..., n_out).  prototype: (n_proto, n_out), unit rows."""
+    return e @ prototype - (e * cosine).sum(-1)[..., None] * u
+
+
+def gradients(prototype: Any, x: Any, u: Any, norm: Any, e: Any, scale: float) -> tuple[Any, Any]:
+    """Gradients of the samples' mean loss by weights (n_out, n_in) and by prototypes on the sphere.
+
+    prototype: (n_proto, n_out), unit rows.  x: (n, n_in).  u: (n, n_out) and norm: (n,), of forward.
+    e: (n, n_proto), of error; a row of zeros learns nothing.
+    """
+    t = local_gradient(prototype, u, u @ prototype.T, e) * (u > 0)
+    by_weight = (t * (scale / (len(x) * (norm * norm + EPS) ** 0.5))[:, None]).T @ x
+    by_prototype = (scale / len(x)) * (e.T @ u)
+    along = (by_prototype * prototype).sum(-1)[:, None]
+    return by_weight, by_prototype - along * prototype
 
 
 def updated_weight(
-    weight: Float, x: Float, u: Float, t: Float, *, lr: float, norm: float, revive: bool
-) -> Float:
-    """Weight after one step.  norm: |y|, or its running mean where that is larger (the cap)."""
+    weight: NDArray[np.floating[Any]],
+    x: NDArray[np.floating[Any]],
+    u: NDArray[np.floating[Any]],
+    t: NDArray[np.floating[Any]],
+    *,
+    lr: float,
+    norm: float,
+    revive: bool,
+) -> NDArray[np.floating[Any]]:
+    """Weight after one sample's step, as the core takes it; numpy, weights in int8 steps.
+
+    lr: relative to the squared length of a fresh row.  norm: |y|, or its running mean where that is larger
+    (the cap).  revive: silent rows take a tenth of a step that would raise them.
+    """
     if norm == 0:
         return weight
     mask = np.where(u > 0, 1.0, np.where((t < 0) & revive, REVIVE_RATE, 0.0))
-    out: Float = weight - np.outer(lr * weight.shape[1] * W_RMS**2 / norm * t * mask, x)
+    out: NDArray[np.floating[Any]] = weight - np.outer(lr * weight.shape[1] * W_RMS**2 / norm * t * mask, x)
     return out
 
 
-def updated_prototype(prototype: Float, u: Float, e: Float, *, lr: float) -> Float:
-    """Prototypes after one step, back on the sphere."""
+def updated_prototype(
+    prototype: NDArray[np.floating[Any]],
+    u: NDArray[np.floating[Any]],
+    e: NDArray[np.floating[Any]],
+    *,
+    lr: float,
+) -> NDArray[np.floating[Any]]:
+    """Prototypes after one sample's step, as the core takes it, back on the sphere; numpy."""
     moved = prototype - lr * np.outer(e, u)
-    out: Float = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    out: NDArray[np.floating[Any]] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
     return out
+
+
+def _by_class(cosine: Any, n_per_class: int) -> Any:
+    return cosine.reshape(*cosine.shape[:-1], -1, n_per_class)
+
+
+def _namespace(x: Any) -> Any:
+    """Numpy or torch: the functions used here have one name and meaning in both."""
+    return np if isinstance(x, (np.ndarray, np.generic)) else sys.modules["torch"]

@@ -11,6 +11,7 @@ from edgehff.cli.output import Output, common_options, pass_output
 
 if TYPE_CHECKING:
     from edgehff.data.dataset import Dataset
+    from edgehff.model.float_network import FloatNetwork
     from edgehff.model.network import Network
 
 
@@ -36,11 +37,12 @@ def evaluate(
     from edgehff.data.sources import load
     from edgehff.model import file
 
-    network = file.load(model)
+    network = file.load_any(model)
     whole = load(name_of_data(network, data), notice=output.say)
     check_classes(network, whole)
     chosen = choose_rows(whole, rows, group)
     if int8_prototypes:
+        network = _integer(network, model)
         network = network.with_int8_prototypes()
     document = {"model": str(model), "data": whole.name, "rows": rows} | measure(network, chosen)
     if output.json:
@@ -61,7 +63,19 @@ def evaluate(
     output.print_text(f"each layer alone: {layers}")
 
 
-def name_of_data(network: Network, data: str | None) -> str:
+def _integer(network: Network | FloatNetwork, model: Path) -> Network:
+    from edgehff.errors import ModelFileError
+    from edgehff.model.network import Network
+
+    if not isinstance(network, Network):
+        raise ModelFileError(
+            f"{model} holds a float network, whose prototypes are float",
+            hint=f"edgehff quantize {model} --arith int16 -o int16.safetensors",
+        )
+    return network
+
+
+def name_of_data(network: Network | FloatNetwork, data: str | None) -> str:
     """The data set named on the command line, else the model's own. InputError where there is neither."""
     from edgehff.errors import InputError
 
@@ -73,7 +87,7 @@ def name_of_data(network: Network, data: str | None) -> str:
     return name
 
 
-def check_classes(network: Network, data: Dataset) -> None:
+def check_classes(network: Network | FloatNetwork, data: Dataset) -> None:
     """InputError where the data's classes are not the model's."""
     from edgehff.errors import InputError
 
@@ -105,19 +119,27 @@ def choose_rows(data: Dataset, rows: str, group: int | None) -> Dataset:
     return data.rows(at)
 
 
-def measure(network: Network, rows: Dataset) -> dict[str, Any]:
+def measure(network: Network | FloatNetwork, rows: Dataset) -> dict[str, Any]:
     """Accuracy, per_class, per_layer, confusion and samples, as the JSON names them."""
+    from edgehff.model.float_network import FloatNetwork, joined
     from edgehff.train import metrics
 
-    net, x = network.to_core(), network.encode(rows.x)
-    answers = net.predict(x)
+    x = network.encode(rows.x)
+    if isinstance(network, FloatNetwork):
+        layers = network.layer_similarities(x)
+        answers: Any = joined(layers, network.recipe).argmax(axis=1)
+        alone = [metrics.accuracy(layers[:, i].argmax(axis=1), rows.y) for i in range(layers.shape[1])]
+    else:
+        net = network.to_core()
+        answers, alone = net.predict(x), metrics.per_layer(net, x, rows.y)
     matrix = metrics.confusion(answers, rows.y, rows.n_classes)
     return {
         "samples": len(rows),
         "accuracy": metrics.accuracy(answers, rows.y),
         "per_class": metrics.per_class(matrix),
-        "per_layer": metrics.per_layer(net, x, rows.y),
+        "per_layer": alone,
         "confusion": matrix.tolist(),
         "class_names": list(rows.class_names),
-        "weights_crc32": f"{net.weights_crc32:08x}",
+        "arith": network.recipe.arith,
+        "weights_crc32": f"{network.weights_crc32:08x}",
     }

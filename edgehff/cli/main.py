@@ -17,8 +17,13 @@ from edgehff.errors import EdgehffError
 
 COMMANDS = {
     "demo": ("edgehff.cli.demo:demo", "The main job on bundled data, end to end."),
-    "train": ("edgehff.cli.train:train", "Train a network in integers and save it."),
+    "train": ("edgehff.cli.train:train", "Train a network, in integers or in float, and save it."),
     "eval": ("edgehff.cli.eval:evaluate", "Measure a model: accuracy, per class, per layer, confusion."),
+    "quantize": ("edgehff.cli.quantize:quantize", "Bring a float network into integers."),
+    "verify": ("edgehff.cli.verify:verify", "Hold every exported form against the C core."),
+    "export": ("edgehff.cli.export:export", "Export a model to a stock runtime, and prove it there."),
+    "run": ("edgehff.cli.run:run", "Run an exported file in its stock runtime."),
+    "inspect": ("edgehff.cli.inspect:inspect", "Say what an exported file holds."),
     "personalize": ("edgehff.cli.personalize:personalize", "Let a model learn from one person's stream."),
     "footprint": ("edgehff.cli.footprint:footprint", "RAM and flash that a model needs on a board."),
     "data": ("edgehff.cli.data:data", "List and inspect data sets."),

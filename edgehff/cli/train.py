@@ -10,11 +10,16 @@ import click
 from edgehff.cli.output import Output, common_options, pass_output
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edgehff.data.dataset import Dataset
     from edgehff.recipe import Recipe
     from edgehff.train.events import EpochDone, Trained
 
 ENCODER_OPTIONS = ("features", "segments", "log", "center", "standardize")
+FLOAT_OPTIONS = ("optimizer", "batch_size", "weight_decay", "dropout")
+SHARED_OPTIONS = ("epochs", "lr", "lr_prototypes", "lr_final")
+"""Set pretrain's field where arith is "float", and the recipe's own of that name elsewhere."""
 
 
 @click.command()
@@ -24,7 +29,7 @@ ENCODER_OPTIONS = ("features", "segments", "log", "center", "standardize")
     "-o", "--output", "model", required=True, type=click.Path(path_type=Path), help="Model file to write."
 )
 @click.option("--layers", metavar="128,64", help="Widths of the layers.")
-@click.option("--arith", metavar="int8|int16", help="How weights are kept.")
+@click.option("--arith", metavar="int8|int16|float", help="How weights are kept.")
 @click.option("--epochs", type=int, help="Passes over the training rows.")
 @click.option("--seed", type=int, help="Start values, order, rounding.")
 @click.option("--lr", type=float, help="Rate of the weights, relative.")
@@ -44,6 +49,10 @@ ENCODER_OPTIONS = ("features", "segments", "log", "center", "standardize")
 @click.option("--log/--no-log", default=None, help="Take log2 of each feature.")
 @click.option("--center/--no-center", default=None, help="Subtract each feature's mean.")
 @click.option("--standardize/--no-standardize", default=None, help="And divide by its deviation.")
+@click.option("--optimizer", metavar="adam|sgd", help="With float: of each layer.")
+@click.option("--batch-size", type=int, help="With float: samples of one step.")
+@click.option("--weight-decay", type=float, help="With float: of the weights.")
+@click.option("--dropout", type=float, help="With float: share of a layer's inputs.")
 @click.option(
     "--validation", type=float, metavar="FRACTION", help="Hold this share of the training rows out."
 )
@@ -62,10 +71,11 @@ def train(
     without_group: tuple[int, ...],
     **options: Any,
 ) -> None:
-    r"""Train a network in integers on the training rows of a data set, and save it.
+    r"""Train a network on the training rows of a data set, and save it.
 
     From a recipe, or from options alone; an option wins over the recipe. Test rows are not touched: measure
-    them with `edgehff eval MODEL`.
+    them with `edgehff eval MODEL`. In integers by the C core; with --arith float in torch, for `edgehff
+    quantize` to bring into integers.
 
     \b
     edgehff train --data digits --layers 32 --arith int8 -o digits.safetensors
@@ -97,12 +107,16 @@ def train(
         output.print_document(document)
         return
     shares = ", ".join(f"{share:.0%}" for share in document["updates_all"])
+    limit = "" if recipe.arith == "float" else f"; {epochs[-1].saturated:.2%} of the weights at their limit"
     output.print_text(
         f"{done.samples} samples in {done.seconds:.1f} s ({document['samples_per_second']:.0f} a second)\n"
-        f"layers learned from {shares} of them; {epochs[-1].saturated:.2%} of the weights at their limit\n"
+        f"layers learned from {shares} of them{limit}\n"
         f"wrote {model}  weights {document['weights_crc32']}"
     )
-    output.say(f"next: edgehff eval {model}")
+    if recipe.arith == "float":
+        output.say(f"next: edgehff quantize {model} --arith int16 -o int16.safetensors")
+    else:
+        output.say(f"next: edgehff eval {model}, edgehff export --target onnx {model}")
 
 
 def training_rows(data: Dataset, without_group: tuple[int, ...]) -> Dataset:
@@ -144,6 +158,10 @@ def recipe_of(path: Path | None, data: str | None, options: dict[str, Any]) -> R
     for name in ENCODER_OPTIONS:
         if name in given:
             table["encoder"][name] = given.pop(name)
+    is_float = given.get("arith", table["arith"]) == "float"
+    for name in FLOAT_OPTIONS + SHARED_OPTIONS * is_float:
+        if name in given:
+            table["pretrain"][name] = given.pop(name)
     return recipes.from_dict(table | given, "options")
 
 
@@ -161,14 +179,23 @@ def _gate(text: str) -> float | str:
 
 def _run(
     output: Output, recipe: Recipe, rows: Dataset, held: Dataset | None
-) -> tuple[list[EpochDone], Trained]:
+) -> tuple[list[EpochDone], Trained[Any]]:
+    from edgehff.extras import require
+    from edgehff.train import local
     from edgehff.train.events import Advanced, EpochDone
-    from edgehff.train.local import train as run
 
     epochs: list[EpochDone] = []
-    done: Trained | None = None
-    with output.progress(recipe.epochs * len(rows), "training") as bar:
-        for event in run(recipe, rows, held):
+    done: Trained[Any] | None = None
+    events: Iterator[Advanced | EpochDone | Trained[Any]]
+    if recipe.arith == "float":
+        require("torch", "torch")
+        from edgehff.train import float as in_float
+
+        events, passes = in_float.train(recipe, rows, held), recipe.pretrain.epochs
+    else:
+        events, passes = local.train(recipe, rows, held), recipe.epochs
+    with output.progress(passes * len(rows), "training") as bar:
+        for event in events:
             if isinstance(event, Advanced):
                 bar.update(event.samples, online=f"{epochs[-1].online:.1%}" if epochs else "-")
             elif isinstance(event, EpochDone):
@@ -184,7 +211,7 @@ def _run(
     return epochs, done
 
 
-def _document(model: Path, data: str, epochs: list[EpochDone], done: Trained) -> dict[str, Any]:
+def _document(model: Path, data: str, epochs: list[EpochDone], done: Trained[Any]) -> dict[str, Any]:
     recipe, last = done.network.recipe, epochs[-1]
     return {
         "model": str(model),
@@ -199,6 +226,6 @@ def _document(model: Path, data: str, epochs: list[EpochDone], done: Trained) ->
         "saturated": last.saturated,
         "seed": recipe.seed,
         "weights_crc32": f"{done.network.weights_crc32:08x}",
-        "state_crc32": f"{done.network.state_crc32:08x}",
+        "state_crc32": None if recipe.arith == "float" else f"{done.network.state_crc32:08x}",
         "recipe": recipe.to_dict(),
     }

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edgehff
-from edgehff.core import Net
 from edgehff.errors import ModelFileError
 from edgehff.model.encoding import Encoding
+from edgehff.model.float_network import FloatLayer, FloatNetwork
 from edgehff.model.network import Layer, Network
-from edgehff.recipe import CoreConfig, from_dict
+from edgehff.recipe import from_dict
 
 FORMAT = 1
 """Of the document; docs/reference/model-file.md is its table."""
@@ -24,9 +24,11 @@ Tensors = dict[str, NDArray[Any]]
 
 _AGAIN = "take the file from its source again"
 _FIELDS = frozenset({
-    "format", "edgehff_version", "recipe", "class_names", "encoding", "sizes", "step", "proto_bits",
-    "norm_sums", "weights_crc32", "state_crc32", "payload_sha256",
+    "format", "edgehff_version", "recipe", "class_names", "encoding", "sizes", "step", "weights_crc32",
+    "payload_sha256",
 })  # fmt: skip
+_INTEGER_FIELDS = _FIELDS | {"proto_bits", "norm_sums", "state_crc32"}
+_FLOAT_FIELDS = _FIELDS | {"norm_means"}
 _ENCODING: dict[str, type] = {
     "raw": str,
     "shape": list,
@@ -39,48 +41,51 @@ _ENCODING: dict[str, type] = {
 }
 
 
-def from_network(network: Network) -> tuple[Tensors, dict[str, Any]]:
+def from_network(network: Network | FloatNetwork) -> tuple[Tensors, dict[str, Any]]:
     """The tensors of a network, and the document that describes them, its payload_sha256 filled in."""
-    net, encoding = network.to_core(), network.encoding
+    encoding = network.encoding
     tensors: Tensors = {}
-    for i, layer in enumerate(network.layers):
-        tensors[f"layers.{i}.weight"] = layer.weight
-        tensors[f"layers.{i}.prototypes"] = layer.prototypes
-        if layer.prototype_scales is not None:
-            tensors[f"layers.{i}.prototype_scales"] = layer.prototype_scales
-    if encoding.offset is not None and encoding.gain is not None:
-        tensors |= {"encoder.offset": encoding.offset, "encoder.gain": encoding.gain}
     document: dict[str, Any] = {
         "format": FORMAT,
         "edgehff_version": edgehff.__version__,
         "recipe": network.recipe.to_dict(),
         "class_names": list(network.class_names),
         "encoding": {name: getattr(encoding, name) for name in _ENCODING},
-        "sizes": _sizes(network.config),
         "step": network.step,
-        "proto_bits": network.proto_bits,
-        "norm_sums": [layer.norm_sum for layer in network.layers],
-        **_checksums(net),
     }
+    layers: tuple[Layer | FloatLayer, ...] = network.layers
+    for i, layer in enumerate(layers):
+        tensors[f"layers.{i}.weight"] = layer.weight
+        tensors[f"layers.{i}.prototypes"] = layer.prototypes
+        if isinstance(layer, Layer) and layer.prototype_scales is not None:
+            tensors[f"layers.{i}.prototype_scales"] = layer.prototype_scales
+    if encoding.offset is not None and encoding.gain is not None:
+        tensors |= {"encoder.offset": encoding.offset, "encoder.gain": encoding.gain}
+    if isinstance(network, Network):
+        document["proto_bits"] = network.proto_bits
+        document["norm_sums"] = [layer.norm_sum for layer in network.layers]
+    else:
+        document["norm_means"] = [layer.norm_mean for layer in network.layers]
+    document |= _derived(network)
     document["payload_sha256"] = payload_sha256(tensors, document)
     return tensors, document
 
 
-def to_network(tensors: Tensors, document: Mapping[str, Any]) -> Network:
-    """The network of tensors and document: SHA-256, fields, sizes and both CRCs checked.
+def to_network(tensors: Tensors, document: Mapping[str, Any]) -> Network | FloatNetwork:
+    """The network of tensors and document: SHA-256, fields, sizes and checksums checked.
 
     Raises:
         ModelFileError: something was altered, is missing, unknown, or of another type.
         EdgehffError: recipe, encoder or layers refuse their values.
     """
-    if set(document) != _FIELDS:
-        odd = sorted(set(document) ^ _FIELDS)
+    wanted = _FLOAT_FIELDS if "norm_means" in document else _INTEGER_FIELDS
+    if set(document) != wanted:
+        odd = sorted(set(document) ^ wanted)
         raise ModelFileError(f"the fields {', '.join(odd)} are missing or unknown", hint=_AGAIN)
     if payload_sha256(tensors, document) != document["payload_sha256"]:
         raise ModelFileError("the SHA-256 does not match: tensors or fields were altered", hint=_AGAIN)
     network = _network(tensors, document)
-    found: dict[str, Any] = {"sizes": _sizes(network.config), **_checksums(network.to_core())}
-    for name, value in found.items():
+    for name, value in _derived(network).items():
         if document[name] != value:
             raise ModelFileError(f"{name} is {document[name]}, the network's is {value}", hint=_AGAIN)
     return network
@@ -106,38 +111,48 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def _sizes(config: CoreConfig) -> dict[str, Any]:
-    return {"dims": list(config.dims), "n_classes": config.n_classes, "n_per_class": config.n_per_class}
+def _derived(network: Network | FloatNetwork) -> dict[str, Any]:
+    """What follows from the network: its sizes and checksums."""
+    recipe = network.recipe
+    out: dict[str, Any] = {
+        "sizes": {
+            "dims": [network.encoding.n_features, *recipe.layers],
+            "n_classes": len(network.class_names),
+            "n_per_class": recipe.prototypes_per_class,
+        }
+    }
+    if isinstance(network, FloatNetwork):
+        return out | {"weights_crc32": f"{network.weights_crc32:08x}"}
+    net = network.to_core()
+    return out | {"weights_crc32": f"{net.weights_crc32:08x}", "state_crc32": f"{net.state_crc32:08x}"}
 
 
-def _checksums(net: Net) -> dict[str, str]:
-    return {"weights_crc32": f"{net.weights_crc32:08x}", "state_crc32": f"{net.state_crc32:08x}"}
-
-
-def _network(tensors: Tensors, document: Mapping[str, Any]) -> Network:
+def _network(tensors: Tensors, document: Mapping[str, Any]) -> Network | FloatNetwork:
     recipe = from_dict(_typed(document, "recipe", dict), "recipe")
-    bits = _typed(document, "proto_bits", int)
-    norm_sums = _typed(document, "norm_sums", list, int)
+    is_float = "norm_means" in document
+    name, kind = ("norm_means", float) if is_float else ("norm_sums", int)
+    norms = _typed(document, name, list, kind)
+    bits = 16 if is_float else _typed(document, "proto_bits", int)
     parts = ["weight", "prototypes"] + ["prototype_scales"] * (bits == 8)
     wanted = {f"layers.{i}.{part}" for i in range(len(recipe.layers)) for part in parts}
     odd = sorted((set(tensors) - {"encoder.offset", "encoder.gain"}) ^ wanted)
-    if odd or len(norm_sums) != len(recipe.layers):
+    if odd or len(norms) != len(recipe.layers):
         raise ModelFileError(
-            f"{len(recipe.layers)} layers have {len(norm_sums)} norm_sums; tensors missing or unknown: {odd}",
+            f"{len(recipe.layers)} layers have {len(norms)} {name}; tensors missing or unknown: {odd}",
             hint=_AGAIN,
         )
-    layers = tuple(
-        Layer(
-            weight=tensors[f"layers.{i}.weight"],
-            prototypes=tensors[f"layers.{i}.prototypes"],
-            norm_sum=norm_sum,
-            prototype_scales=tensors.get(f"layers.{i}.prototype_scales"),
-        )
-        for i, norm_sum in enumerate(norm_sums)
-    )
     names = tuple(_typed(document, "class_names", list, str))
     encoding = _encoding(_typed(document, "encoding", dict), tensors)
-    return Network(recipe, names, encoding, layers, _typed(document, "step", int), bits)
+    step = _typed(document, "step", int)
+    arrays = [(tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.prototypes"]) for i in range(len(norms))]
+    if is_float:
+        layers = tuple(FloatLayer(w, p, norm) for (w, p), norm in zip(arrays, norms, strict=True))
+        return FloatNetwork(recipe, names, encoding, layers, step)
+    integers = tuple(
+        Layer(w, p, norm, tensors.get(f"layers.{i}.prototype_scales"))
+        for i, ((w, p), norm) in enumerate(zip(arrays, norms, strict=True))
+    )
+    return Network(recipe, names, encoding, integers, step, bits)
 
 
 def _encoding(plain: dict[str, Any], tensors: Tensors) -> Encoding:

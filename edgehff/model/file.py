@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from edgehff.errors import EdgehffError, ModelFileError
 from edgehff.model.document import FORMAT, canonical, from_network, to_network
+from edgehff.model.float_network import FloatNetwork
 from edgehff.model.network import Network
 
 KEY = "edgehff"
@@ -30,7 +31,7 @@ _AGAIN = "take the file from its source again"
 _TRAIN = "edgehff train --layers 128,64 --data digits -o model.safetensors"
 
 
-def save(network: Network, path: str | Path) -> None:
+def save(network: Network | FloatNetwork, path: str | Path) -> None:
     """Write network to path, replacing what is there, atomically.
 
     The bytes go to `PATH.tmp*` in the same folder, are synced, and take the name in one step; the folder is
@@ -59,7 +60,22 @@ def save(network: Network, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Network:
-    """The network in a model file; its arrays cannot be written.
+    """The integer network in a model file; its arrays cannot be written.
+
+    Raises:
+        ModelFileError: as load_any; or the file holds a float network.
+    """
+    network = load_any(path)
+    if isinstance(network, FloatNetwork):
+        raise ModelFileError(
+            f"{path} holds a float network, this needs integers",
+            hint=f"edgehff quantize {path} --arith int16 -o int16.safetensors",
+        )
+    return network
+
+
+def load_any(path: str | Path) -> Network | FloatNetwork:
+    """The network in a model file, integer or float; its arrays cannot be written.
 
     Raises:
         ModelFileError: the file is missing, larger than 1 GiB, truncated, altered, of a newer format, no
@@ -117,7 +133,7 @@ def default_model(folder: str | Path) -> Path:
     raise ModelFileError(f"no model in {folder}{others}", hint=_TRAIN)
 
 
-def _to_bytes(network: Network) -> bytes:
+def _to_bytes(network: Network | FloatNetwork) -> bytes:
     tensors, document = from_network(network)
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     data = safetensors.numpy.save(contiguous, {KEY: canonical(document).decode("ascii")})

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from edgehff.model.float_network import FloatNetwork
 from edgehff.model.network import Network
+
+
+N = TypeVar("N", Network, FloatNetwork)
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,9 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Generic[N]):
     """The end: the network, how many samples it saw, and for how many seconds it learned."""
 
-    network: Network
+    network: N
     samples: int
     seconds: float

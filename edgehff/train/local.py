@@ -39,7 +39,7 @@ def decayed_rates(recipe: Recipe, epoch: int) -> tuple[int, int]:
 
 def train(
     recipe: Recipe, rows: Dataset, validation: Dataset | None = None
-) -> Iterator[Advanced | EpochDone | Trained]:
+) -> Iterator[Advanced | EpochDone | Trained[Network]]:
     """Train a new network on rows, recipe.epochs times, each in an order drawn from the seed.
 
     The encoder is fitted on rows alone. The last event is Trained.

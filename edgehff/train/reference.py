@@ -40,22 +40,21 @@ class FloatTwin:
         r, u = self.recipe, x / ONE
         total: NDArray[np.floating[Any]] = np.zeros((len(x), 1))
         for weight, prototype in zip(self.weights, self.prototypes, strict=True):
-            y = np.maximum(u @ weight.T, 0.0)
-            u = y / np.maximum(np.linalg.norm(y, axis=1, keepdims=True), 1e-12)
-            rows = [r.scale * spec.similarities(c, r.prototypes_per_class, r.scale) for c in u @ prototype.T]
-            total = total + np.array([spec.log_softmax(logit) for logit in rows])
+            u, _ = spec.forward(weight, u)
+            similarity = spec.similarities(u @ prototype.T, r.prototypes_per_class, r.scale)
+            total = total + spec.log_softmax(r.scale * similarity)
         answers: NDArray[np.int64] = total.argmax(axis=1)
         return answers
 
     def _learn(self, x: NDArray[np.floating[Any]], label: int) -> None:
         r = self.recipe
         for i, (weight, prototype) in enumerate(zip(self.weights, self.prototypes, strict=True)):
-            u, norm = spec.forward(weight, x)
+            u, length = spec.forward(weight, x)
+            norm = float(length)
             cosine = prototype @ u
             self.means[i] += (norm - self.means[i]) * spec.MEAN_RATE if self.means[i] else norm
             s = spec.similarities(cosine, r.prototypes_per_class, r.scale)
-            lead = s[label] - np.delete(s, label).max()
-            if r.gate is None or lead < r.gate:
+            if r.gate is None or spec.lead(s, label) < r.gate:
                 e = spec.error(cosine, label, r.prototypes_per_class, r.scale, r.margin)
                 t = spec.local_gradient(prototype, u, cosine, e)
                 divisor = max(norm, self.means[i]) if r.cap else norm

@@ -1,0 +1,1 @@
+"""Single-pass inference in stock runtimes: what a graph computes, its builders, and the proof of each file."""

@@ -1,0 +1,242 @@
+"""ExecuTorch programs: one XNNPACK delegate, or portable kernels in a small arena."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgehff.errors import CheckFailed
+from edgehff.export import metadata
+from edgehff.export.program import LOG2_STEPS, Z_LIMIT, Program, ProgramLayer, program_of
+from edgehff.model.float_network import FloatNetwork
+from edgehff.model.network import Network
+
+BACKENDS = ("xnnpack", "portable")
+INPUT_DTYPE = "float32"
+_KNOWN_WARNINGS = (
+    r".*is experimental and subject to change.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+)
+_KNOWN_LINES = ("cpuinfo_utils.cpp",)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A program and what lowering told of it.
+
+    arena_bytes: planned memory of inputs, outputs and activations; a delegate's own is not in it.
+    delegates: subgraphs that the backend took.  undelegated: operators that it left, with their numbers.
+    """
+
+    data: bytes
+    arena_bytes: int
+    delegates: int
+    undelegated: dict[str, int]
+
+
+def build(network: Network | FloatNetwork, backend: str = "xnnpack", max_batch: int = 1) -> Built:
+    """The network's inference as an ExecuTorch program.
+
+    Method `forward` takes (batch, *sample_shape), float32, 1 <= batch <= max_batch, and returns
+    similarity (batch, n_classes) and that of each layer. Method `edgehff_metadata` returns the JSON document.
+
+    Raises:
+        CheckFailed: XNNPACK left an operator, or took the graph in more than one part.
+    """
+    program = program_of(network)
+    target = {
+        "target": "executorch", "backend": backend, "input_dtype": INPUT_DTYPE, "max_batch": max_batch,
+        "torch": torch.__version__.split("+")[0],
+    }  # fmt: skip
+    document = metadata.metadata_of(network, program, target)
+    with quiet():
+        built = _lower(InferenceModule(program).eval(), program, backend, max_batch, metadata.to_text(document))
+    if backend == "xnnpack" and (built.delegates != 1 or built.undelegated):
+        left = ", ".join(f"{n} {name}" for name, n in built.undelegated.items()) or "none"
+        raise CheckFailed(
+            f"XNNPACK took the graph in {built.delegates} parts and left these operators: {left}",
+            hint="edgehff export --target executorch --backend portable, and please report this model",
+        )
+    return built
+
+
+class InferenceModule(nn.Module):
+    """A Program in torch, in operators that XNNPACK takes as one subgraph.
+
+    x: (batch, *sample_shape), float32. Returns what Program.output_names says, (batch, n_classes) each.
+    """
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = program
+        self.n_layers = len(program.layers)
+        for i, layer in enumerate(program.layers):
+            self._add_layer(i, layer)
+        if program.n_per_class > 1:
+            n = len(program.class_names)
+            mean = np.kron(np.eye(n), np.full((1, program.n_per_class), 1 / program.n_per_class))
+            self._add("class_mean", mean)
+        self.has_offset = program.standardization is not None
+        if program.standardization is not None:
+            offset, gain = program.standardization
+            self._add("offset", offset[None])
+            self._add("gain", gain[None])
+            self.has_gain = not bool((gain == 1).all())
+        e = program.encoding
+        if e.features:
+            length = e.shape[0] // e.segments
+            self._add("segment_ones", np.ones((1, 1, length, 1)))
+            self._add("window_ones", np.ones((1, 1, max(1, e.shape[0] - 1), 1)))
+            self._add("step", np.array([-1.0, 1.0]).reshape(1, 1, 2, 1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Similarities, joined and of each layer."""
+        x = self.encode(x)
+        total, each = None, []
+        for i, layer in enumerate(self.program.layers):
+            x = self.direction(i, x)
+            similarity = self.similarity(i, x)
+            each.append(similarity)
+            if layer.share or (total is None and i + 1 == self.n_layers):
+                part = similarity * layer.share
+                total = part if total is None else total + part
+        assert total is not None
+        return (total, *each)
+
+    def direction(self, i: int, x: Tensor) -> Tensor:
+        """The layer's direction u."""
+        y = F.relu(F.linear(x, self._get(f"weight_{i}"), getattr(self, f"bias_{i}", None)))
+        squares = F.linear(y * y, self._get(f"ones_{i}"))
+        return y * torch.rsqrt(squares + self.program.eps)
+
+    def similarity(self, i: int, u: Tensor) -> Tensor:
+        """The layer's class similarities; cosines need no maximum taken off before exp."""
+        cosine = F.linear(u, self._get(f"prototypes_{i}"))
+        if self.program.n_per_class == 1:
+            return cosine
+        scale = self.program.scale
+        return torch.log(F.linear(torch.exp(cosine * scale), self._get("class_mean"))) * (1 / scale)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Raw samples to z."""
+        e = self.program.encoding
+        if e.input_scale is not None:
+            x = torch.clamp(torch.floor(x * e.input_scale + 0.5), -32768.0, 32767.0)
+        if e.features:
+            x = self._window(x)
+        elif e.log:
+            x = (torch.log(F.relu(x) + 1.0) - torch.log(F.relu(-x) + 1.0)) * LOG2_STEPS
+        if not self.has_offset:
+            return x
+        x = x - self._get("offset")
+        if self.has_gain:
+            x = torch.clamp(torch.floor(x * self._get("gain") + 0.5), -Z_LIMIT, Z_LIMIT)
+        return x
+
+    def _window(self, x: Tensor) -> Tensor:
+        e = self.program.encoding
+        (n_time, width), length = e.shape, e.shape[0] // e.segments
+        x = x.reshape(-1, 1, n_time, width)
+        parts = []
+        if "mav" in e.features:
+            total = F.conv2d(torch.abs(x), self._get("segment_ones"), stride=(length, 1))
+            parts.append(self._scaled(total, length, e.segments * width))
+        if "rms" in e.features:
+            total = F.conv2d(x * x, self._get("segment_ones"), stride=(length, 1))
+            root = torch.floor(torch.sqrt(total * float(256 * length)))
+            parts.append(self._scaled(root, 16 * length, e.segments * width))
+        if "wl" in e.features:
+            steps = torch.abs(F.conv2d(x, self._get("step")))
+            parts.append(self._scaled(F.conv2d(steps, self._get("window_ones")), n_time, width))
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def _scaled(self, total: Tensor, unit: int, width: int) -> Tensor:
+        flat = total.reshape(-1, width)
+        return torch.log(flat + float(unit)) * LOG2_STEPS if self.program.encoding.log else flat
+
+    def _add_layer(self, i: int, layer: ProgramLayer) -> None:
+        self._add(f"weight_{i}", layer.weight.astype(np.float64) * layer.weight_scale)
+        if layer.bias is not None:
+            self._add(f"bias_{i}", layer.bias)
+        self._add(f"prototypes_{i}", layer.prototypes * layer.prototype_scales[:, None])
+        self._add(f"ones_{i}", np.ones((1, layer.weight.shape[0])))
+
+    def _add(self, name: str, value: NDArray[Any]) -> None:
+        self.register_buffer(name, torch.from_numpy(np.array(value, dtype=np.float32, order="C")))
+
+    def _get(self, name: str) -> Tensor:
+        value: Tensor = getattr(self, name)
+        return value
+
+
+def _lower(module: nn.Module, program: Program, backend: str, max_batch: int, document: str) -> Built:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.devtools.backend_debug import get_delegation_info
+    from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+
+    example = torch.zeros(max_batch, *program.sample_shape)
+    dynamic = ({0: torch.export.Dim("batch", min=1, max=max_batch)},) if max_batch > 1 else None
+    exported = torch.export.export(module, (example,), dynamic_shapes=dynamic, strict=False)
+    lowered = to_edge_transform_and_lower(
+        exported,
+        partitioner=[XnnpackPartitioner()] if backend == "xnnpack" else [],
+        constant_methods={metadata.METHOD: document},
+    )
+    info = get_delegation_info(lowered.exported_program().graph_module)
+    left = {name: v.non_delegated for name, v in info.delegation_by_operator.items() if v.non_delegated}
+    left.pop("getitem", None)  # takes a delegate's outputs apart; it is no operator of the program
+    # without constant propagation portable kernels transpose each matrix in the arena, at every run
+    done = lowered.to_executorch(ExecutorchBackendConfig(do_quant_fusion_and_const_prop=True))
+    arena = sum(done.executorch_program.execution_plan[0].non_const_buffer_sizes)
+    return Built(bytes(done.buffer), int(arena), int(info.num_delegated_subgraphs), left)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the messages that are known to mean nothing; whatever else is said is said.
+
+    Warnings by text, two loggers, and lines that native code writes to the file descriptor of stderr.
+    """
+    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), _filtered_stderr():
+        for message in _KNOWN_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _filtered_stderr() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as lines:
+        os.dup2(lines.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            lines.seek(0)
+            for line in lines.read().decode(errors="replace").splitlines():
+                if not any(known in line for known in _KNOWN_LINES):
+                    print(line, file=sys.stderr)

@@ -1,0 +1,210 @@
+"""ONNX, built by hand: opset 18, standard operators, any batch size, no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from edgehff.export import metadata
+from edgehff.export.program import LOG2_STEPS, Z_LIMIT, Program, ProgramLayer, program_of
+from edgehff.model.float_network import FloatNetwork
+from edgehff.model.network import Network
+
+OPSET, IR_VERSION = 18, 10
+INPUT = "samples"
+_TYPES = {
+    "uint8": TensorProto.UINT8,
+    "int8": TensorProto.INT8,
+    "int16": TensorProto.INT16,
+    "float32": TensorProto.FLOAT,
+}
+
+
+def build(network: Network | FloatNetwork) -> onnx.ModelProto:
+    """The network's inference as an ONNX model, checked by onnx.checker in full.
+
+    Input `samples`: (batch, *sample_shape), the encoder's raw dtype, float32 where the encoder takes floats.
+    Outputs: `similarity` (batch, n_classes), and `similarity_{i}` of each layer; float32.
+    Integer weights and prototypes stand in the file in their own width.
+    """
+    program = program_of(network)
+    dtype = program.encoding.raw if program.encoding.input_scale is None else "float32"
+    graph = _Graph()
+    z = _encoder(graph, program, dtype)
+    _layers(graph, program, z)
+    document = metadata.metadata_of(
+        network, program, {"target": "onnx", "input_dtype": dtype, "opset": OPSET, "max_batch": None}
+    )
+    batch: list[str | int] = ["batch"]
+    inputs = [helper.make_tensor_value_info(INPUT, _TYPES[dtype], [*batch, *program.sample_shape])]
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [*batch, len(program.class_names)])
+        for name in program.output_names
+    ]
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "edgehff", inputs, outputs, graph.constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="edgehff",
+        producer_version=document["edgehff_version"],
+        doc_string="Single-pass HFF inference; metadata_props say the classes and the encoder.",
+    )
+    helper.set_model_props(
+        model,
+        {
+            metadata.KEY: metadata.to_text(document),
+            "class_names": ",".join(network.class_names),
+            "norm": document["norm"],
+            "format": document["format"],
+        },
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class _Graph:
+    """Nodes and constants as they are added; a value is its name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._names: set[str] = set()
+
+    def constant(self, name: str, value: NDArray[Any] | float) -> str:
+        array = np.asarray(value, np.float32) if isinstance(value, float) else value
+        if name not in self._names:
+            self._names.add(name)
+            self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def matrix(self, name: str, values: NDArray[Any], scales: NDArray[np.float32]) -> str:
+        """A float32 matrix of a constant in its own width; runtimes fold the two nodes when they load."""
+        stored = self.constant(name, values)
+        if values.dtype == np.float32:
+            return stored
+        wide = self.node("Cast", [stored], f"{name}_float", to=TensorProto.FLOAT)
+        return self.node("Mul", [wide, self.constant(f"{name}_scale", scales)], f"{name}_scaled")
+
+
+def _encoder(g: _Graph, program: Program, dtype: str) -> str:
+    e = program.encoding
+    x = INPUT if dtype == "float32" else g.node("Cast", [INPUT], "raw", to=TensorProto.FLOAT)
+    if e.input_scale is not None:
+        scaled = g.node("Mul", [x, g.constant("input_scale", float(e.input_scale))], "raw_scaled")
+        rounded = g.node("Round", [scaled], "raw_rounded")
+        x = g.node("Clip", [rounded, g.constant("raw_low", -32768.0), g.constant("raw_high", 32767.0)], "raw")
+    f = _window(g, program, x) if e.features else _plain(g, program, x)
+    standardization = program.standardization
+    if standardization is None:
+        return f
+    offset, gain = standardization
+    centered = g.node("Sub", [f, g.constant("offset", offset)], "centered")
+    if (gain == 1).all():
+        return centered
+    scaled = g.node("Mul", [centered, g.constant("gain", gain)], "standardized")
+    halved = g.node("Add", [scaled, g.constant("half", 0.5)], "standardized_half")
+    floored = g.node("Floor", [halved], "standardized_rounded")
+    return g.node("Clip", [floored, g.constant("z_low", -Z_LIMIT), g.constant("z_high", Z_LIMIT)], "z")
+
+
+def _plain(g: _Graph, program: Program, x: str) -> str:
+    if not program.encoding.log:
+        return x
+    sign = g.node("Sign", [x], "raw_sign")
+    size = g.node("Abs", [x], "raw_size")
+    return g.node("Mul", [sign, _log2(g, size, 1, "raw")], "features")
+
+
+def _window(g: _Graph, program: Program, x: str) -> str:
+    e = program.encoding
+    (n_time, width), length = e.shape, e.shape[0] // e.segments
+    split = g.constant("split", np.array([0, e.segments, length, width], np.int64))
+    flat = g.constant("flat", np.array([0, -1], np.int64))
+    parts = []
+    for name in ("mav", "rms", "wl"):
+        if name not in e.features:
+            continue
+        if name == "wl":
+            late = g.node("Slice", [x, *_range(g, "late", 1, n_time)], "wl_late")
+            early = g.node("Slice", [x, *_range(g, "early", 0, n_time - 1)], "wl_early")
+            each = g.node("Abs", [g.node("Sub", [late, early], "wl_step")], "wl_size")
+            axis, unit = 1, n_time
+        else:
+            cut = g.node("Reshape", [x, split], f"{name}_cut")
+            each = g.node("Abs", [cut], "mav_size") if name == "mav" else g.node("Mul", [cut, cut], "rms_square")
+            axis, unit = 2, length
+        axes = g.constant(f"axis_{axis}", np.array([axis], np.int64))
+        total = g.node("ReduceSum", [each, axes], f"{name}_sum", keepdims=0)
+        if name == "rms":
+            unit = 16 * length
+            times = g.node("Mul", [total, g.constant("rms_factor", float(256 * length))], "rms_scaled")
+            total = g.node("Floor", [g.node("Sqrt", [times], "rms_root")], "rms_floor")
+        flattened = g.node("Reshape", [total, flat], f"{name}_flat")
+        parts.append(_log2(g, flattened, unit, name) if e.log else flattened)
+    return g.node("Concat", parts, "features", axis=1)
+
+
+def _range(g: _Graph, name: str, start: int, stop: int) -> list[str]:
+    ends = {"start": start, "stop": stop, "axis": 1}
+    return [g.constant(f"wl_{name}_{key}", np.array([v], np.int64)) for key, v in ends.items()]
+
+
+def _log2(g: _Graph, size: str, unit: int, name: str) -> str:
+    """log2(size + unit) in Q16, the core's."""
+    moved = g.node("Add", [size, g.constant(f"{name}_unit", float(unit))], f"{name}_moved")
+    logarithm = g.node("Log", [moved], f"{name}_log")
+    return g.node("Mul", [logarithm, g.constant("log2_steps", LOG2_STEPS)], f"{name}_log2")
+
+
+def _layers(g: _Graph, program: Program, x: str) -> None:
+    total = ""
+    for i, layer in enumerate(program.layers):
+        x = _direction(g, program, layer, i, x)
+        similarity = _similarity(g, program, layer, i, x)
+        if layer.share == 0:
+            continue
+        part = g.node("Mul", [similarity, g.constant(f"share_{i}", layer.share)], f"part_{i}")
+        total = part if not total else g.node("Add", [total, part], f"total_{i}")
+    if not total:
+        total = g.node("Mul", [similarity, g.constant("share_none", 0.0)], "total_none")
+    g.node("Identity", [total], "similarity")
+
+
+def _direction(g: _Graph, program: Program, layer: ProgramLayer, i: int, x: str) -> str:
+    scale = np.array(layer.weight_scale, np.float32)
+    values = layer.weight.T if layer.weight.dtype == np.int8 else layer.weight.T * scale
+    weight = g.matrix(f"weight_{i}", np.ascontiguousarray(values), scale)
+    y = g.node("MatMul", [x, weight], f"y_{i}")
+    if layer.bias is not None:
+        y = g.node("Add", [y, g.constant(f"bias_{i}", layer.bias)], f"y_{i}_biased")
+    y = g.node("Relu", [y], f"relu_{i}")
+    squares = g.node("Mul", [y, y], f"squares_{i}")
+    total = g.node("ReduceSum", [squares, g.constant("features_axis", np.array([1]))], f"norm_{i}_square")
+    raised = g.node("Add", [total, g.constant("eps", program.eps)], f"norm_{i}_eps")
+    norm = g.node("Sqrt", [raised], f"norm_{i}")
+    return g.node("Div", [y, norm], f"u_{i}")
+
+
+def _similarity(g: _Graph, program: Program, layer: ProgramLayer, i: int, u: str) -> str:
+    values = np.ascontiguousarray(layer.prototypes.T)
+    prototypes = g.matrix(f"prototypes_{i}", values, layer.prototype_scales[None])
+    name = f"similarity_{i}"
+    if program.n_per_class == 1:
+        return g.node("MatMul", [u, prototypes], name)
+    cosine = g.node("MatMul", [u, prototypes], f"cosine_{i}")
+    shape = np.array([0, len(program.class_names), program.n_per_class], np.int64)
+    own = g.node("Reshape", [cosine, g.constant("by_class", shape)], f"cosine_{i}_by_class")
+    hot = g.node("Mul", [own, g.constant("scale", program.scale)], f"cosine_{i}_scaled")
+    axis = g.constant("prototype_axis", np.array([2], np.int64))
+    total = g.node("ReduceLogSumExp", [hot, axis], f"lse_{i}", keepdims=0)
+    cold = g.node("Mul", [total, g.constant("scale_inverse", 1 / program.scale)], f"lse_{i}_cold")
+    mean = float(np.log(program.n_per_class) / program.scale)
+    return g.node("Sub", [cold, g.constant("log_n_per_class", mean)], name)

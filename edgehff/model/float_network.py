@@ -1,0 +1,142 @@
+"""The float network as data, without torch: what float training gives, and what is quantized."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehff import spec
+from edgehff.core import ONE
+from edgehff.errors import ShapeError
+from edgehff.model.encoding import Encoding
+from edgehff.recipe import Recipe
+
+_ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class FloatLayer:
+    """One layer's learned state.
+
+    weight: float32, shape (n_out, n_in); its scale has no meaning, for the norm divides it out.
+    prototypes: float32, shape (n_classes, n_per_class, n_out), unit rows.
+    norm_mean: mean of |y| over training samples, in units of weight; 0 where it is not known.
+    """
+
+    weight: NDArray[np.float32]
+    prototypes: NDArray[np.float32]
+    norm_mean: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class FloatNetwork:
+    """A float network with its encoder and the names of its classes; fields as in Network.
+
+    Raises:
+        ShapeError: the parts do not fit together; the message names the first that does not.
+    """
+
+    recipe: Recipe
+    class_names: tuple[str, ...]
+    encoding: Encoding
+    layers: tuple[FloatLayer, ...]
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def weights_crc32(self) -> int:
+        """zlib's CRC-32 of weights and prototypes, layer by layer, little-endian: names the model."""
+        crc = 0
+        for layer in self.layers:
+            for array in (layer.weight, layer.prototypes):
+                crc = zlib.crc32(np.ascontiguousarray(array, dtype="<f4").tobytes(), crc)
+        return crc
+
+    def encode(self, raw: NDArray[Any]) -> NDArray[np.int16]:
+        """Raw samples as unit vectors, by the core's encoder: int16 Q14, shape (n, n_in)."""
+        return self.encoding.to_core().encode(self.encoding.quantize_raw(raw))
+
+    def layer_similarities(self, x: NDArray[np.int16]) -> NDArray[np.float64]:
+        """Each layer's class similarities, by spec.py in float64: shape (n, n_layers, n_classes).
+
+        x: encoded samples, int16 Q14, shape (n, n_in).
+        """
+        r = self.recipe
+        out = np.empty((len(x), len(self.layers), len(self.class_names)))
+        for start in range(0, len(x), _ROWS):
+            u = x[start : start + _ROWS] / ONE
+            for i, layer in enumerate(self.layers):
+                u, _ = spec.forward(layer.weight.astype(np.float64), u)
+                cosine = u @ layer.prototypes.reshape(-1, layer.prototypes.shape[2]).astype(np.float64).T
+                out[start : start + _ROWS, i] = spec.similarities(cosine, r.prototypes_per_class, r.scale)
+        return out
+
+    def predict(self, x: NDArray[np.int16]) -> NDArray[np.int64]:
+        """The class of each encoded sample; layers are joined as the recipe says."""
+        answers: NDArray[np.int64] = joined(self.layer_similarities(x), self.recipe).argmax(axis=1)
+        return answers
+
+
+def join_shares(recipe: Recipe) -> tuple[float, ...]:
+    """What each layer's similarity counts in the answer: one number a layer, their sum 1.
+
+    Summed log-probabilities have their maximum where the sum of scale * S has it: what log_softmax takes off
+    is the same for every class.
+
+    Raises:
+        RecipeError: weights of 0 throughout.
+    """
+    n = len(recipe.layers)
+    if recipe.join == "last":
+        return (0.0,) * (n - 1) + (1.0,)
+    weights: Sequence[float] = (1.0,) * n
+    if recipe.join == "weighted":
+        weights = [round(w * 256) / 256 for w in recipe.join_weights]
+    total = sum(weights)
+    return tuple(w / total if total else 0.0 for w in weights)
+
+
+def joined(similarities: NDArray[np.float64], recipe: Recipe) -> NDArray[np.float64]:
+    """The layers' similarities (n, n_layers, n_classes) in one cosine a class: (n, n_classes), -1 to 1."""
+    out: NDArray[np.float64] = np.einsum("nlc,l->nc", similarities, np.array(join_shares(recipe)))
+    return out
+
+
+def _check(n: FloatNetwork) -> None:
+    if n.recipe.arith != "float":
+        raise ShapeError(f"a float network with arith = {n.recipe.arith!r}", hint='arith = "float"')
+    if len(n.layers) != len(n.recipe.layers):
+        raise ShapeError(
+            f"{len(n.layers)} layers, the recipe has {len(n.recipe.layers)}",
+            hint="compare the recipe with the model's",
+        )
+    if not 2 <= len(n.class_names) <= 1024 or len(set(n.class_names)) < len(n.class_names):
+        raise ShapeError(
+            f"{len(n.class_names)} class names, {len(set(n.class_names))} of them distinct",
+            hint="a network has 2 to 1024 classes, each with its own name",
+        )
+    dims = (n.encoding.n_features, *n.recipe.layers)
+    protos = (len(n.class_names), n.recipe.prototypes_per_class)
+    for i, layer in enumerate(n.layers):
+        shapes = {"weight": (dims[i + 1], dims[i]), "prototypes": (*protos, dims[i + 1])}
+        for name, shape in shapes.items():
+            array = getattr(layer, name)
+            if array.dtype != np.float32 or array.shape != shape:
+                raise ShapeError(
+                    f"layer {i}: {name} is {array.dtype} {array.shape}, float32 {shape} is needed",
+                    hint="compare the recipe, the class names and the encoder with the layers",
+                )
+            if not np.isfinite(array).all():
+                raise ShapeError(
+                    f"layer {i}: {name} holds NaN or infinite values",
+                    hint="train again with a smaller pretrain.lr",
+                )
+        if not 0 <= layer.norm_mean < np.inf:
+            raise ShapeError(f"layer {i}: norm_mean = {layer.norm_mean}", hint="0 where it is not known")

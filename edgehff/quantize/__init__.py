@@ -1,0 +1,5 @@
+"""Float networks to the integers of the core."""
+
+from edgehff.quantize.network import quantize
+
+__all__ = ["quantize"]

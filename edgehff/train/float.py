@@ -1,0 +1,137 @@
+"""Local training in floating point, in torch: each layer by its own optimizer, in one pass, no autograd."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgehff.core import ONE
+from edgehff.data.dataset import Dataset
+from edgehff.errors import DataError
+from edgehff.model.encoding import fit_encoding
+from edgehff.model.float_network import FloatNetwork
+from edgehff.nn import HFFLinear, HFFNetwork
+from edgehff.recipe import PretrainRecipe, Recipe
+from edgehff.train.events import Advanced, EpochDone, Trained
+from edgehff.train.local import pass_order
+from edgehff.train.metrics import accuracy
+
+_ROWS = 4096
+
+
+def optimizer_of(layer: HFFLinear, p: PretrainRecipe) -> torch.optim.Optimizer:
+    """One layer's optimizer; the first group holds the weights, the second the prototypes."""
+    groups = [
+        {"params": [layer.weight], "lr": p.lr, "weight_decay": p.weight_decay},
+        {"params": [layer.prototypes], "lr": p.lr_prototypes, "weight_decay": 0.0},
+    ]
+    if p.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9)
+    return torch.optim.AdamW(groups)
+
+
+def decayed(p: PretrainRecipe, step: int, steps: int) -> float:
+    """What a step counted from 0 multiplies the rates by: a cosine from 1 to lr_final."""
+    along = step / max(1, steps - 1)
+    return p.lr_final + (1 - p.lr_final) * (1 + math.cos(math.pi * along)) / 2
+
+
+def train(
+    recipe: Recipe, rows: Dataset, validation: Dataset | None = None, *, device: str = "cpu"
+) -> Iterator[Advanced | EpochDone | Trained[FloatNetwork]]:
+    """Train a new float network on rows, recipe.pretrain.epochs times; the last event is Trained.
+
+    A batch passes the layers once; each takes its step from its own error before the next one's turn is over:
+    no gradient leaves a layer, and the next gets the direction from before the step. The same seed gives the
+    same network on the same machine and torch; across machines only the accuracy is alike.
+
+    Raises:
+        DataError: weights became NaN or infinite.
+    """
+    p = recipe.pretrain
+    encoding = fit_encoding(rows.x, recipe.encoder)
+    encoder = encoding.to_core()
+    x = torch.from_numpy(encoder.encode(encoding.quantize_raw(rows.x))).to(device)
+    y = torch.from_numpy(rows.y.astype(np.int64)).to(device)
+    held = None if validation is None else encoder.encode(encoding.quantize_raw(validation.x))
+    generator = torch.Generator().manual_seed(recipe.seed)
+    network = HFFNetwork(recipe, encoder.n_features, rows.n_classes, generator).to(device)
+    learner = _Learner(network, p, math.ceil(len(rows) / p.batch_size) * p.epochs, recipe.seed)
+    seconds, steps = 0.0, 0
+    for epoch in range(p.epochs):
+        order = torch.from_numpy(pass_order(len(rows), recipe.seed, epoch)).to(device)
+        right = 0
+        for at in torch.split(order, p.batch_size):
+            began = time.perf_counter()
+            right += learner.learn(x[at] / ONE, y[at])
+            seconds += time.perf_counter() - began
+            steps += len(at)
+            yield Advanced(len(at))
+        if not all(torch.isfinite(q).all() for q in network.parameters()):
+            raise DataError(f"pass {epoch + 1} made weights infinite", hint="a smaller pretrain.lr")
+        yield EpochDone(
+            epoch=epoch + 1,
+            online=right / len(rows),
+            validation=None
+            if held is None or validation is None
+            else accuracy(predict(network, held), validation.y),
+            updates=tuple(n / len(rows) for n in learner.learned),
+            saturated=0.0,
+        )
+        learner.learned = [0] * len(recipe.layers)
+    data = network.to_data(rows.class_names, encoding, norm_means=learner.norm_means, step=steps)
+    yield Trained(data, steps, seconds)
+
+
+@torch.no_grad()
+def predict(network: HFFNetwork, x: NDArray[np.int16]) -> NDArray[np.int64]:
+    """The class of each encoded sample, int16 Q14, shape (n, n_in)."""
+    device = next(network.parameters()).device
+    parts = [network(part.to(device) / ONE).argmax(1).cpu() for part in torch.split(torch.from_numpy(x), _ROWS)]
+    answers: NDArray[np.int64] = torch.cat(parts).numpy()
+    return answers
+
+
+class _Learner:
+    """Takes steps: the layers' optimizers, their schedule, and the running mean of |y|."""
+
+    def __init__(self, network: HFFNetwork, p: PretrainRecipe, steps: int, seed: int) -> None:
+        self.layers = [layer for layer in network.layers if isinstance(layer, HFFLinear)]
+        self.network, self.p, self.step, self.steps = network, p, 0, steps
+        self.optimizers = [optimizer_of(layer, p) for layer in self.layers]
+        device = self.layers[0].weight.device
+        self.generator = torch.Generator(device=device).manual_seed(seed)
+        self.norm_means, self.learned = [0.0] * len(self.layers), [0] * len(self.layers)
+
+    @torch.no_grad()
+    def learn(self, x: Tensor, label: Tensor) -> int:
+        """One step of every layer from a batch; how many samples were right before it."""
+        factor = decayed(self.p, self.step, self.steps)
+        similarities = []
+        for i, (layer, optimizer) in enumerate(zip(self.layers, self.optimizers, strict=True)):
+            seen = self._dropped(x)
+            passed = layer.local_gradient(seen, label)
+            for group, lr in zip(optimizer.param_groups, (self.p.lr, self.p.lr_prototypes), strict=True):
+                group["lr"] = lr * factor
+            optimizer.step()
+            layer.normalize()
+            similarities.append(passed.similarities)
+            self.learned[i] += passed.learned
+            mean, share = float(passed.norm.mean()), 0.01 if self.step else 1.0
+            self.norm_means[i] += (mean - self.norm_means[i]) * share
+            x = passed.u
+        self.step += 1
+        answers = self.network.join(torch.stack(similarities, 1)).argmax(1)
+        return int((answers == label).sum())
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        if not self.p.dropout:
+            return x
+        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.p.dropout
+        return torch.nn.functional.normalize(x * kept, dim=1)
