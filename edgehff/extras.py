@@ -1,4 +1,4 @@
-"""Optional packages: an error that names the extra where one is missing or does not fit; nothing is imported."""
+"""Optional packages: errors that name the extra where one is missing or does not fit; none is imported."""
 
 from __future__ import annotations
 
@@ -53,4 +53,4 @@ def installed(package: str) -> str | None:
 
 
 def _release(text: str) -> str:
-    return ".".join(text.split("+")[0].split(".")[:2])
+    return ".".join(text.split("+", maxsplit=1)[0].split(".")[:2])

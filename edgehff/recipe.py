@@ -253,7 +253,9 @@ def from_dict(table: dict[str, Any], source: str = "recipe") -> Recipe:
     for name, kind in _PARTS.items():
         part = plain.pop(name, {})
         if not isinstance(part, dict):
-            raise RecipeError(f"{source}: {name} is {part!r}, not a table", hint=f"write [{name}] above its keys")
+            raise RecipeError(
+                f"{source}: {name} is {part!r}, not a table", hint=f"write [{name}] above its keys"
+            )
         parts[name] = kind(**_typed(part, kind, source, f"{name}."))
     return Recipe(**_typed(plain, Recipe, source, ""), **parts)
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
 EPS = 1e-24
 W_RMS = 16.0
 MEAN_RATE = 1.0 / 1024.0
@@ -36,7 +35,7 @@ def forward(weight: Any, x: Any) -> tuple[Any, Any]:
 
 
 def similarities(cosine: Any, n_per_class: int, scale: float) -> Any:
-    """Class similarities (..., n_classes) of cosines (..., n_proto): log-mean-exp of temperature 1 / scale."""
+    """Class similarities (..., n_classes) of cosines (..., n_proto): log-mean-exp, temperature 1 / scale."""
     if n_per_class == 1:
         return cosine
     xp = _namespace(cosine)

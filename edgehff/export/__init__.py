@@ -1,1 +1,1 @@
-"""Single-pass inference in stock runtimes: what a graph computes, its builders, and the proof of each file."""
+"""Single-pass inference in stock runtimes: what a graph computes, its builders, its proof."""

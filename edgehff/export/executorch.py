@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from edgehff.errors import CheckFailed
 from edgehff.export import metadata
@@ -38,13 +38,14 @@ class Built:
     """A program and what lowering told of it.
 
     arena_bytes: planned memory of inputs, outputs and activations; a delegate's own is not in it.
-    delegates: subgraphs that the backend took.  undelegated: operators that it left, with their numbers.
+    delegates: subgraphs that the backend took.  operators: those that the runtime's own kernels
+    run, with their numbers; none beside a delegate that took the whole graph.
     """
 
     data: bytes
     arena_bytes: int
     delegates: int
-    undelegated: dict[str, int]
+    operators: dict[str, int]
 
 
 def build(network: Network | FloatNetwork, backend: str = "xnnpack", max_batch: int = 1) -> Built:
@@ -63,9 +64,11 @@ def build(network: Network | FloatNetwork, backend: str = "xnnpack", max_batch: 
     }  # fmt: skip
     document = metadata.metadata_of(network, program, target)
     with quiet():
-        built = _lower(InferenceModule(program).eval(), program, backend, max_batch, metadata.to_text(document))
-    if backend == "xnnpack" and (built.delegates != 1 or built.undelegated):
-        left = ", ".join(f"{n} {name}" for name, n in built.undelegated.items()) or "none"
+        built = _lower(
+            InferenceModule(program).eval(), program, backend, max_batch, metadata.to_text(document)
+        )
+    if backend == "xnnpack" and (built.delegates != 1 or built.operators):
+        left = ", ".join(f"{n} {name}" for name, n in built.operators.items()) or "none"
         raise CheckFailed(
             f"XNNPACK took the graph in {built.delegates} parts and left these operators: {left}",
             hint="edgehff export --target executorch --backend portable, and please report this model",
@@ -118,17 +121,17 @@ class InferenceModule(nn.Module):
 
     def direction(self, i: int, x: Tensor) -> Tensor:
         """The layer's direction u."""
-        y = F.relu(F.linear(x, self._get(f"weight_{i}"), getattr(self, f"bias_{i}", None)))
-        squares = F.linear(y * y, self._get(f"ones_{i}"))
+        y = functional.relu(functional.linear(x, self._get(f"weight_{i}"), getattr(self, f"bias_{i}", None)))
+        squares = functional.linear(y * y, self._get(f"ones_{i}"))
         return y * torch.rsqrt(squares + self.program.eps)
 
     def similarity(self, i: int, u: Tensor) -> Tensor:
         """The layer's class similarities; cosines need no maximum taken off before exp."""
-        cosine = F.linear(u, self._get(f"prototypes_{i}"))
+        cosine = functional.linear(u, self._get(f"prototypes_{i}"))
         if self.program.n_per_class == 1:
             return cosine
         scale = self.program.scale
-        return torch.log(F.linear(torch.exp(cosine * scale), self._get("class_mean"))) * (1 / scale)
+        return torch.log(functional.linear(torch.exp(cosine * scale), self._get("class_mean"))) * (1 / scale)
 
     def encode(self, x: Tensor) -> Tensor:
         """Raw samples to z."""
@@ -138,7 +141,7 @@ class InferenceModule(nn.Module):
         if e.features:
             x = self._window(x)
         elif e.log:
-            x = (torch.log(F.relu(x) + 1.0) - torch.log(F.relu(-x) + 1.0)) * LOG2_STEPS
+            x = (torch.log(functional.relu(x) + 1.0) - torch.log(functional.relu(-x) + 1.0)) * LOG2_STEPS
         if not self.has_offset:
             return x
         x = x - self._get("offset")
@@ -152,15 +155,15 @@ class InferenceModule(nn.Module):
         x = x.reshape(-1, 1, n_time, width)
         parts = []
         if "mav" in e.features:
-            total = F.conv2d(torch.abs(x), self._get("segment_ones"), stride=(length, 1))
+            total = functional.conv2d(torch.abs(x), self._get("segment_ones"), stride=(length, 1))
             parts.append(self._scaled(total, length, e.segments * width))
         if "rms" in e.features:
-            total = F.conv2d(x * x, self._get("segment_ones"), stride=(length, 1))
+            total = functional.conv2d(x * x, self._get("segment_ones"), stride=(length, 1))
             root = torch.floor(torch.sqrt(total * float(256 * length)))
             parts.append(self._scaled(root, 16 * length, e.segments * width))
         if "wl" in e.features:
-            steps = torch.abs(F.conv2d(x, self._get("step")))
-            parts.append(self._scaled(F.conv2d(steps, self._get("window_ones")), n_time, width))
+            steps = torch.abs(functional.conv2d(x, self._get("step")))
+            parts.append(self._scaled(functional.conv2d(steps, self._get("window_ones")), n_time, width))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
     def _scaled(self, total: Tensor, unit: int, width: int) -> Tensor:
@@ -184,7 +187,6 @@ class InferenceModule(nn.Module):
 
 def _lower(module: nn.Module, program: Program, backend: str, max_batch: int, document: str) -> Built:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.devtools.backend_debug import get_delegation_info
     from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
 
     example = torch.zeros(max_batch, *program.sample_shape)
@@ -195,13 +197,34 @@ def _lower(module: nn.Module, program: Program, backend: str, max_batch: int, do
         partitioner=[XnnpackPartitioner()] if backend == "xnnpack" else [],
         constant_methods={metadata.METHOD: document},
     )
-    info = get_delegation_info(lowered.exported_program().graph_module)
-    left = {name: v.non_delegated for name, v in info.delegation_by_operator.items() if v.non_delegated}
-    left.pop("getitem", None)  # takes a delegate's outputs apart; it is no operator of the program
     # without constant propagation portable kernels transpose each matrix in the arena, at every run
     done = lowered.to_executorch(ExecutorchBackendConfig(do_quant_fusion_and_const_prop=True))
-    arena = sum(done.executorch_program.execution_plan[0].non_const_buffer_sizes)
-    return Built(bytes(done.buffer), int(arena), int(info.num_delegated_subgraphs), left)
+    return Built(bytes(done.buffer), *_plan(done.executorch_program))
+
+
+def plan_of(data: bytes) -> Built:
+    """What a program file says of its method `forward`, read without running it.
+
+    Raises:
+        Exception: of executorch's reader, where the bytes are no program.
+    """
+    with quiet():
+        from executorch.exir._serialize._program import deserialize_pte_binary
+
+        read: Any = deserialize_pte_binary(data)
+    return Built(data, *_plan(getattr(read, "program", read)))
+
+
+def _plan(program: Any) -> tuple[int, int, dict[str, int]]:
+    plan = next(plan for plan in program.execution_plan if plan.name == "forward")
+    left: dict[str, int] = {}
+    for chain in plan.chains:
+        for instruction in chain.instructions:
+            index = getattr(instruction.instr_args, "op_index", None)
+            if index is not None:
+                name = f"{plan.operators[index].name}.{plan.operators[index].overload}".rstrip(".")
+                left[name] = left.get(name, 0) + 1
+    return int(sum(plan.non_const_buffer_sizes)), len(plan.delegates), left
 
 
 @contextmanager
@@ -239,4 +262,4 @@ def _filtered_stderr() -> Iterator[None]:
             lines.seek(0)
             for line in lines.read().decode(errors="replace").splitlines():
                 if not any(known in line for known in _KNOWN_LINES):
-                    print(line, file=sys.stderr)
+                    sys.stderr.write(f"{line}\n")

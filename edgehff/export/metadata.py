@@ -13,7 +13,7 @@ from edgehff.model.network import Network
 
 FORMAT = "edgehff.artifact/1"
 KEY = "edgehff"
-"""The key in ONNX metadata_props; in ExecuTorch the document is what the method `edgehff_metadata` returns."""
+"""The key in ONNX metadata_props; in ExecuTorch the method METHOD returns the document."""
 
 METHOD = "edgehff_metadata"
 MAX_BYTES = 1 << 20

@@ -139,7 +139,9 @@ def _window(g: _Graph, program: Program, x: str) -> str:
             axis, unit = 1, n_time
         else:
             cut = g.node("Reshape", [x, split], f"{name}_cut")
-            each = g.node("Abs", [cut], "mav_size") if name == "mav" else g.node("Mul", [cut, cut], "rms_square")
+            each = (
+                g.node("Abs", [cut], "mav_size") if name == "mav" else g.node("Mul", [cut, cut], "rms_square")
+            )
             axis, unit = 2, length
         axes = g.constant(f"axis_{axis}", np.array([axis], np.int64))
         total = g.node("ReduceSum", [each, axes], f"{name}_sum", keepdims=0)

@@ -22,8 +22,8 @@ from edgehff import spec
 from edgehff.core import ONE
 from edgehff.errors import ModelFileError
 from edgehff.model.encoding import Encoding
-from edgehff.model.float_network import FloatNetwork, join_shares
-from edgehff.model.network import Network
+from edgehff.model.float_network import FloatLayer, FloatNetwork, join_shares
+from edgehff.model.network import Layer, Network
 
 Float = NDArray[np.float32]
 LOG2_STEPS = 65536 / math.log(2)
@@ -75,7 +75,7 @@ class Program:
 
     @property
     def standardization(self) -> tuple[Float, Float] | None:
-        """(offset, gain), float32 a feature: z = floor((f - offset) * gain + 1/2); None where there is none."""
+        """(offset, gain), float32 a feature: z = floor((f - offset) * gain + 1/2); or None."""
         e = self.encoding
         if e.offset is None or e.gain is None:
             return None
@@ -95,7 +95,8 @@ def program_of(network: Network | FloatNetwork) -> Program:
     """
     recipe = network.recipe
     layers = []
-    for i, (layer, share) in enumerate(zip(network.layers, join_shares(recipe), strict=True)):
+    learned: tuple[Layer | FloatLayer, ...] = network.layers
+    for i, (layer, share) in enumerate(zip(learned, join_shares(recipe), strict=True)):
         weight = forward_view(layer.weight)
         scale = _power_of_two(i, weight)
         bias = None
@@ -105,8 +106,8 @@ def program_of(network: Network | FloatNetwork) -> Program:
         rows = layer.prototypes.reshape(-1, layer.prototypes.shape[2])
         steps = {"float32": 1.0, "int16": 1 / ONE, "int8": 1 / (ONE * 256)}[rows.dtype.name]
         scales = np.full(len(rows), steps, np.float32)
-        if getattr(layer, "prototype_scales", None) is not None:
-            scales *= layer.prototype_scales.reshape(-1).astype(np.float32)  # type: ignore[union-attr]
+        if isinstance(layer, Layer) and layer.prototype_scales is not None:
+            scales *= layer.prototype_scales.reshape(-1).astype(np.float32)
         layers.append(ProgramLayer(np.ascontiguousarray(weight), scale, bias, rows, scales, share))
     return Program(
         network.encoding, tuple(layers), network.class_names, recipe.prototypes_per_class, recipe.scale

@@ -41,8 +41,15 @@ def save(network: Network | FloatNetwork, path: str | Path) -> None:
     Raises:
         ModelFileError: the file cannot be written; then nothing is left behind.
     """
-    target = Path(path)
-    data = _to_bytes(network)
+    write_atomically(Path(path), _to_bytes(network))
+
+
+def write_atomically(target: Path, data: bytes) -> None:
+    """Write data to target as `save` does.
+
+    Raises:
+        ModelFileError: the file cannot be written; then nothing is left behind.
+    """
     temporary = target.with_name(f"{target.name}.tmp{os.getpid()}-{secrets.token_hex(4)}")
     try:
         try:

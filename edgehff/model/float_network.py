@@ -52,7 +52,7 @@ class FloatNetwork:
 
     @property
     def weights_crc32(self) -> int:
-        """zlib's CRC-32 of weights and prototypes, layer by layer, little-endian: names the model."""
+        """Zlib's CRC-32 of weights and prototypes, layer by layer, little-endian: names the model."""
         crc = 0
         for layer in self.layers:
             for array in (layer.weight, layer.prototypes):

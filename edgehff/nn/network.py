@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ class HFFNetwork(nn.Module):
                 gate=recipe.gate,
                 generator=generator,
             )
-            for a, b in zip(dims, dims[1:], strict=False)
+            for a, b in pairwise(dims)
         )
 
     def layer_similarities(self, x: Tensor) -> Tensor:
@@ -54,9 +56,7 @@ class HFFNetwork(nn.Module):
 
     def join(self, similarities: Tensor) -> Tensor:
         """The layers' similarities (n, n_layers, n_classes) in one a class, (n, n_classes)."""
-        shares = torch.tensor(
-            join_shares(self.recipe), dtype=similarities.dtype, device=similarities.device
-        )
+        shares = torch.tensor(join_shares(self.recipe), dtype=similarities.dtype, device=similarities.device)
         return torch.einsum("nlc,l->nc", similarities, shares)
 
     def to_data(

@@ -8,7 +8,6 @@ from typing import Generic, TypeVar
 from edgehff.model.float_network import FloatNetwork
 from edgehff.model.network import Network
 
-
 N = TypeVar("N", Network, FloatNetwork)
 
 

@@ -93,7 +93,9 @@ def train(
 def predict(network: HFFNetwork, x: NDArray[np.int16]) -> NDArray[np.int64]:
     """The class of each encoded sample, int16 Q14, shape (n, n_in)."""
     device = next(network.parameters()).device
-    parts = [network(part.to(device) / ONE).argmax(1).cpu() for part in torch.split(torch.from_numpy(x), _ROWS)]
+    parts = [
+        network(part.to(device) / ONE).argmax(1).cpu() for part in torch.split(torch.from_numpy(x), _ROWS)
+    ]
     answers: NDArray[np.int64] = torch.cat(parts).numpy()
     return answers
 

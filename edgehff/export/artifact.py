@@ -1,0 +1,225 @@
+"""Exported files in their stock runtimes: opened, asked, and told in our words what does not fit."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehff.errors import ModelFileError, ShapeError
+from edgehff.export import metadata
+from edgehff.extras import installed, require, require_executorch
+
+Float = NDArray[np.float32]
+MAX_FILE_BYTES = 1 << 30
+BATCH = 1024
+"""Rows of one run where the file sets no maximum."""
+
+_SUFFIXES = (".onnx", ".pte")
+_AGAIN = "export it again, or take the file from its source again"
+
+
+class Artifact(ABC):
+    """An exported file, loaded by its runtime.
+
+    path: where it lies.  metadata: its document.  runtime: name and version of what runs it.
+    """
+
+    def __init__(self, path: Path, document: dict[str, Any], runtime: str) -> None:
+        self.path, self.metadata, self.runtime = path, document, runtime
+
+    @property
+    def max_batch(self) -> int | None:
+        """The most rows of one run; None: any number."""
+        value = self.metadata.get("max_batch")
+        return value if isinstance(value, int) else None
+
+    def run(self, samples: NDArray[Any]) -> Float:
+        """One run of the runtime: similarities, (n, 1 + n_layers, n_classes), joined ones first.
+
+        samples: (n, *sample_shape) or (n, n_values), of the file's input dtype; a program that takes float32
+        also takes the integers that its encoder was made for, which float32 holds exactly.
+
+        Raises:
+            ShapeError: another dtype or shape, no row, or more rows than the file takes at once.
+        """
+        x = self._checked(samples)
+        if self.max_batch is not None and len(x) > self.max_batch:
+            raise ShapeError(
+                f"{len(x)} samples at once, {self.path.name} takes at most {self.max_batch}",
+                hint=f"edgehff export --batch {len(x)}, or give fewer at once",
+            )
+        outputs = self._run(x)
+        expected = (len(x), len(self.metadata["class_names"]))
+        for array in outputs:
+            if array.shape != expected:
+                raise ModelFileError(
+                    f"{self.path} gave an output of shape {array.shape}, its metadata say {expected}",
+                    hint=_AGAIN,
+                )
+        return np.stack(outputs, axis=1)
+
+    def similarities(self, samples: NDArray[Any], batch: int | None = None) -> Float:
+        """As run, for any number of rows: batch after batch, of the largest size that the file takes."""
+        size = batch or self.max_batch or BATCH
+        if not len(samples):
+            raise ShapeError("there are no samples", hint="give one row a sample")
+        parts = [self.run(samples[at : at + size]) for at in range(0, len(samples), size)]
+        return np.concatenate(parts)
+
+    @abstractmethod
+    def _run(self, x: NDArray[Any]) -> list[Float]:
+        """The outputs in the order of the metadata, as arrays of their own."""
+
+    def _checked(self, samples: NDArray[Any]) -> NDArray[Any]:
+        takes = self.metadata["input_dtype"]
+        raw = self.metadata.get("encoder", {}).get("raw")
+        exact = takes == "float32" and self.metadata["encoder"].get("input_scale") is None
+        if samples.dtype.name != takes and not (exact and samples.dtype.name == raw):
+            also = f" or {raw}" if exact else ""
+            raise ShapeError(
+                f"samples are {samples.dtype}, {self.path.name} takes {takes}{also}",
+                hint=f"bring them to {takes}: samples.astype({takes!r}), where no value changes",
+            )
+        shape = tuple(self.metadata["sample_shape"])
+        found = samples.shape[1:]
+        if samples.ndim < 1 or not len(samples) or math.prod(found) != math.prod(shape):
+            raise ShapeError(
+                f"samples have shape {samples.shape}, {self.path.name} takes (n, *{shape})",
+                hint="give one row a sample: samples[None] for a single one",
+            )
+        if len(shape) > 1 and len(found) > 1 and found != shape:
+            raise ShapeError(
+                f"a sample has shape {found}, {self.path.name} takes {shape}", hint="bring time to the front"
+            )
+        return np.ascontiguousarray(samples.reshape(len(samples), *shape), dtype=takes)
+
+
+class OnnxArtifact(Artifact):
+    """An ONNX file in onnxruntime, on the CPU."""
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        require("onnxruntime", "onnx")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        try:
+            session = onnxruntime.InferenceSession(
+                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own classes share no base but Exception
+            raise ModelFileError(
+                f"onnxruntime does not load {path}: {_first_line(error)}", hint=_AGAIN
+            ) from error
+        text = session.get_modelmeta().custom_metadata_map.get(metadata.KEY, "")
+        super().__init__(path, metadata.from_text(text, path), f"onnxruntime {onnxruntime.__version__}")
+        self._session = session
+        self._names = list(self.metadata["outputs"])
+
+    def _run(self, x: NDArray[Any]) -> list[Float]:
+        try:
+            return list(self._session.run(self._names, {self._session.get_inputs()[0].name: x}))
+        except Exception as error:
+            raise ModelFileError(f"{self.path} does not run: {_first_line(error)}", hint=_AGAIN) from error
+
+
+class OnnxReferenceArtifact(Artifact):
+    """An ONNX file in onnx.reference: numpy alone, as the standard defines each operator."""
+
+    def __init__(self, path: Path) -> None:
+        require("onnx", "onnx")
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        try:
+            model = onnx.load_from_string(path.read_bytes())
+            evaluator = ReferenceEvaluator(model)
+        except Exception as error:
+            raise ModelFileError(f"onnx does not load {path}: {_first_line(error)}", hint=_AGAIN) from error
+        text = {p.key: p.value for p in model.metadata_props}.get(metadata.KEY, "")
+        super().__init__(path, metadata.from_text(text, path), f"onnx.reference {onnx.__version__}")
+        self._evaluator = evaluator
+
+    def _run(self, x: NDArray[Any]) -> list[Float]:
+        return list(self._evaluator.run(list(self.metadata["outputs"]), {"samples": x}))
+
+
+class ExecutorchArtifact(Artifact):
+    """An ExecuTorch program in the runtime of the executorch package."""
+
+    def __init__(self, path: Path) -> None:
+        require_executorch()
+        from edgehff.export.executorch import quiet
+
+        with quiet():
+            from executorch.runtime import Runtime, Verification
+
+            try:
+                program = Runtime.get().load_program(
+                    path.read_bytes(), verification=Verification.InternalConsistency
+                )
+                method = program.load_method("forward") if "forward" in program.method_names else None
+                told = (
+                    program.load_method(metadata.METHOD).execute([])
+                    if metadata.METHOD in program.method_names
+                    else [""]
+                )
+            except (RuntimeError, ValueError) as error:
+                raise ModelFileError(
+                    f"executorch does not load {path}: {_first_line(error)}", hint=_AGAIN
+                ) from error
+        document = metadata.from_text(str(told[0]), path)
+        if method is None:
+            raise ModelFileError(f"{path} has no method forward", hint=_AGAIN)
+        super().__init__(path, document, f"executorch {installed('executorch')}")
+        self._program, self._method, self._warm = program, method, False
+
+    def _run(self, x: NDArray[Any]) -> list[Float]:
+        import torch
+
+        from edgehff.export.executorch import quiet
+
+        try:
+            with nullcontext() if self._warm else quiet():  # native code speaks when it first runs
+                outputs = self._method.execute([torch.from_numpy(x)])
+            self._warm = True
+        except RuntimeError as error:
+            raise ModelFileError(f"{self.path} does not run: {_first_line(error)}", hint=_AGAIN) from error
+        return [output.numpy().copy() for output in outputs]  # the next run writes over them
+
+
+def open_artifact(path: str | Path, *, reference: bool = False) -> Artifact:
+    """The file in its runtime; with reference, an ONNX file in onnx.reference.
+
+    Raises:
+        ModelFileError: it is missing, too large, damaged, or of another kind.
+        MissingToolError: its runtime is not installed.
+    """
+    path = Path(path)
+    if path.suffix not in _SUFFIXES:
+        raise ModelFileError(
+            f"{path} is no exported file: its name ends in neither {' nor '.join(_SUFFIXES)}",
+            hint="edgehff export --target onnx MODEL writes one",
+        )
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ModelFileError(
+            f"cannot read {path}: {error.strerror}", hint="edgehff export --target onnx MODEL writes one"
+        ) from error
+    if size > MAX_FILE_BYTES:
+        raise ModelFileError(f"{path} has {size} bytes, at most 1 GiB is read", hint=_AGAIN)
+    if path.suffix == ".pte":
+        return ExecutorchArtifact(path)
+    return OnnxReferenceArtifact(path) if reference else OnnxArtifact(path)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
