@@ -121,7 +121,7 @@ class OnnxArtifact(Artifact):
         text = session.get_modelmeta().custom_metadata_map.get(metadata.KEY, "")
         super().__init__(path, metadata.from_text(text, path), f"onnxruntime {onnxruntime.__version__}")
         self._session = session
-        self._names = list(self.metadata["outputs"])
+        self._names = self.metadata["outputs"]
 
     def _run(self, x: NDArray[Any]) -> list[Float]:
         try:
@@ -148,7 +148,7 @@ class OnnxReferenceArtifact(Artifact):
         self._evaluator = evaluator
 
     def _run(self, x: NDArray[Any]) -> list[Float]:
-        return list(self._evaluator.run(list(self.metadata["outputs"]), {"samples": x}))
+        return list(self._evaluator.run(self.metadata["outputs"], {"samples": x}))
 
 
 class ExecutorchArtifact(Artifact):

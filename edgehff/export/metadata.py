@@ -48,12 +48,9 @@ def metadata_of(network: Network | FloatNetwork, program: Program, target: dict[
             "bias": e.bias,
         },
         "sample_shape": list(program.sample_shape),
-        "outputs": {
-            name: "cosine of each class, -1 to 1; the answer is the largest"
-            if i == 0
-            else f"of layer {i - 1} alone"
-            for i, name in enumerate(program.output_names)
-        },
+        "outputs": list(program.output_names),
+        "output_meaning": "cosine of each class, -1 to 1; of all layers joined, whose largest is the answer, "
+        "then of each layer alone",
         **target,
     }
 
@@ -77,7 +74,7 @@ def from_text(text: str, path: object) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         found = document.get("format") if isinstance(document, dict) else None
         raise ModelFileError(f"{path}: the metadata have format {str(found)[:80]!r}, not {FORMAT}", hint=hint)
-    wanted = {"class_names": list, "sample_shape": list, "input_dtype": str, "sizes": list, "outputs": dict}
+    wanted = {"class_names": list, "sample_shape": list, "input_dtype": str, "sizes": list, "outputs": list}
     for name, kind in wanted.items():
         if not isinstance(document.get(name), kind):
             raise ModelFileError(f"{path}: the metadata have no {name}", hint=hint)
