@@ -148,7 +148,7 @@ def parity_fields(parity: Parity) -> dict[str, Any]:
     """A parity as the JSON names it, with the bounds it was held to."""
     from dataclasses import asdict
 
-    from edgehff.export.verify import MARGIN_BOUND, MIN_AGREEMENT, VALUE_BOUND
+    from edgehff.export.verify import BOUND, MIN_AGREEMENT
 
-    bounds = {"argmax_agreement": MIN_AGREEMENT, "margin": MARGIN_BOUND, "max_abs_diff": VALUE_BOUND}
+    bounds = {"argmax_agreement": MIN_AGREEMENT, "worst_margin": BOUND, "max_abs_diff": BOUND}
     return {**asdict(parity), "bounds": bounds}
