@@ -15,8 +15,8 @@ from edgehff.model.float_network import FloatNetwork, joined
 from edgehff.model.network import Network
 
 BOUND = 2e-3
-"""A cosine: by how much a similarity may differ from the core's, and how close the core's two best classes must
-lie where the answer differs. The core rounds directions and cosines to 2^-14; networks of 8 outputs a layer were
+"""A cosine: by how much a similarity may differ from the core's, and how close the core's two best classes
+must lie where the answer differs. The core rounds directions and cosines to 2^-14: layers of 8 outputs were
 seen to differ by 8e-4, wider ones by 3e-4, and depth did not add to it."""
 
 MIN_AGREEMENT = 0.999
