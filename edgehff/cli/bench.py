@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -78,6 +79,49 @@ def core(
         _print_digits(output, document["digits"])
     if "stability" in document:
         _print_stability(output, document["stability"])
+
+
+@bench.command("file")
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option("--data", metavar="NAME|PATH", help="Whose first test row is run; default: the model's own.")
+@common_options
+@pass_output
+def file_(output: Output, model: Path | None, data: str | None) -> None:
+    """Bytes of MODEL's exported files, and the time of one sample beside eager torch, one thread each.
+
+    MODEL is the newest model of this folder unless named. Times are the best of 20 rounds in turn; read the
+    ratios.
+    """
+    from edgehff.bench import file as measured
+    from edgehff.cli.eval import name_of_data
+    from edgehff.data.sources import load
+    from edgehff.extras import require
+    from edgehff.model import file as files
+
+    require("torch", "torch")
+    model = files.default_model(Path()) if model is None else model
+    network = files.load_any(model)
+    rows = load(name_of_data(network, data), notice=output.say)
+    entries = list(measured.run(network, rows))
+    document = {"model": str(model), "targets": entries}
+    if output.json:
+        output.print_document(document)
+        return
+    output.table(
+        f"{model}: files, and one sample on one thread of this machine, now",
+        ("target", "bytes", "arena", "microseconds", "of eager torch", ""),
+        [
+            (
+                e["target"],
+                "-" if e.get("bytes") is None else f"{e['bytes']:,}",
+                f"{e['arena_bytes']:,}" if "arena_bytes" in e else "-",
+                f"{e['microseconds']:.0f}" if "microseconds" in e else "-",
+                f"{e['of_eager']:.2f}" if "of_eager" in e else "-",
+                e.get("skipped", ""),
+            )
+            for e in entries
+        ],
+    )
 
 
 def measure_personalize(output: Output, data: Any, workers: int | None = None) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""`edgehff demo`: a network trained on other people learns unseen ones, in integers, sample by sample."""
+"""`edgehff demo`: one model from float to integers, a person and stock runtimes; then figures over people."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
 from edgehff.cli.bench import measure_personalize, print_personalize
 from edgehff.cli.output import Output, common_options, pass_output
+from edgehff.errors import CheckFailed
 
 
 @click.command()
@@ -13,23 +16,63 @@ from edgehff.cli.output import Output, common_options, pass_output
 @common_options
 @pass_output
 def demo(output: Output, workers: int | None) -> None:
-    """Train on other people's muscle signals, then learn an unseen person's gestures in one pass.
+    """Take one model the whole way, then learn unseen people's gestures in one pass each.
 
-    Bundled data: an armband of eight muscle sensors, six gestures, two series a person. Integers only, no
-    torch. The table says, over all people, how well their second series is recognized before and after the
+    Bundled data: an armband of eight muscle sensors, six gestures, two series a person. First one model:
+    pretrained in float on some people, quantized, personalized on others, exported and verified in its
+    runtimes; what needs an extra that is not installed is skipped, and said so. Then, in integers from
+    scratch, the table over all people: how well their second series is recognized before and after the
     network learned their first, each sample once.
     """
     from edgehff.data.sources import load
 
-    output.say("Learning unseen people, one sample at a time, in integers.")
-    output.say("Each network (128 and 64 units) is trained from scratch on the other people of its fold.")
-    document = measure_personalize(output, load("emg-gestures"), workers)
+    data = load("emg-gestures")
+    steps = _journey(output, data)
+    output.say("")
+    output.say("Now all people, each unseen by the network of their fold, trained from scratch in integers.")
+    document = {**measure_personalize(output, data, workers), "journey": steps}
     if output.json:
         output.print_document(document)
-        return
-    print_personalize(output, document)
-    before, after = (document["results"][f"int16_{name}"]["mean"] for name in ("before", "recording"))
-    output.say(
-        f"One pass took the mean person from {before:.1%} to {after:.1%}, in recording order, in int16."
+    else:
+        print_personalize(output, document)
+        before, after = (document["results"][f"int16_{name}"]["mean"] for name in ("before", "recording"))
+        output.say(
+            f"One pass took the mean person from {before:.1%} to {after:.1%}, in recording order, in int16."
+        )
+        output.say("next: edgehff train --help, docs/tutorials/first-model.md")
+    failed = [s for s in steps if s.get("passed") is False]
+    if failed:
+        raise CheckFailed(f"{failed[0]['form']}: {failed[0]['reason']}", hint="please report this")
+
+
+def _journey(output: Output, data: Any) -> list[dict[str, Any]]:
+    from edgehff.bench import journey
+
+    steps = []
+    output.say("One model, all the way: armband gestures, six classes, integers where it learns.")
+    for step in journey.run(data):
+        steps.append(step)
+        if not output.json:
+            output.print_text(_line(step))
+    return steps
+
+
+def _line(step: dict[str, Any]) -> str:
+    kind = step["step"]
+    if "skipped" in step:
+        name = step.get("form", "in float, torch")
+        return f"  {kind:12} {name}: skipped, {step['skipped']}"
+    if kind == "pretrain":
+        return f"  {kind:12} in float: {step['accuracy']:.1%} on {step['people']} people it has never seen"
+    if kind == "quantize":
+        source = ", the bundled model" if step.get("bundled") else ""
+        return f"  {kind:12} to {step['arith']}{source}: {step['accuracy']:.1%}"
+    if kind == "personalize":
+        return f"  {kind:12} in integers, one pass over each one's first series: {step['accuracy']:.1%}"
+    if "bytes" not in step:
+        return f"  {kind:12} {step['form']}: FAILED, {step['reason']}"
+    outcome = "verified" if step["passed"] else f"FAILED, {step['reason']}"
+    return (
+        f"  {kind:12} {step['form']}, {step['bytes']:,} bytes: {outcome}, {step['argmax_agreement']:.1%} "
+        f"of {step['samples']} answers as the C core's, within {step['max_abs_diff']:.0e}"
     )
-    output.say("next: edgehff train --help, docs/tutorials/first-model.md")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,14 @@ class Artifact(ABC):
         parts = [self.run(samples[at : at + size]) for at in range(0, len(samples), size)]
         return np.concatenate(parts)
 
+    def call(self, samples: NDArray[Any]) -> Callable[[], object]:
+        """One run of the runtime on these samples, ready to be timed: nothing is checked or copied in it."""
+        return self._call(self._checked(samples))
+
+    @abstractmethod
+    def _call(self, x: NDArray[Any]) -> Callable[[], object]:
+        """The runtime's own call."""
+
     @abstractmethod
     def _run(self, x: NDArray[Any]) -> list[Float]:
         """The outputs in the order of the metadata, as arrays of their own."""
@@ -123,6 +132,10 @@ class OnnxArtifact(Artifact):
         self._session = session
         self._names = self.metadata["outputs"]
 
+    def _call(self, x: NDArray[Any]) -> Callable[[], object]:
+        feed = {self._session.get_inputs()[0].name: x}
+        return lambda: self._session.run(self._names, feed)
+
     def _run(self, x: NDArray[Any]) -> list[Float]:
         try:
             return list(self._session.run(self._names, {self._session.get_inputs()[0].name: x}))
@@ -147,20 +160,30 @@ class OnnxReferenceArtifact(Artifact):
         super().__init__(path, metadata.from_text(text, path), f"onnx.reference {onnx.__version__}")
         self._evaluator = evaluator
 
+    def _call(self, x: NDArray[Any]) -> Callable[[], object]:
+        return lambda: self._run(x)
+
     def _run(self, x: NDArray[Any]) -> list[Float]:
         return list(self._evaluator.run(self.metadata["outputs"], {"samples": x}))
 
 
 class ExecutorchArtifact(Artifact):
-    """An ExecuTorch program in the runtime of the executorch package."""
+    """An ExecuTorch program in the runtime of the executorch package.
 
-    def __init__(self, path: Path) -> None:
+    threads: of XNNPACK's pool, which all programs of the process share; 0: as it is. A pool must not be
+    replaced under a loaded program, which would wait for it for ever: ask for threads with the first one.
+    """
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
         require_executorch()
         from edgehff.export.executorch import quiet
 
         with quiet():
+            from executorch.extension.pybindings import portable_lib
             from executorch.runtime import Runtime, Verification
 
+            if threads not in (0, portable_lib._threadpool_get_thread_count()):
+                portable_lib._unsafe_reset_threadpool(threads)
             try:
                 program = Runtime.get().load_program(
                     path.read_bytes(), verification=Verification.InternalConsistency
@@ -180,6 +203,12 @@ class ExecutorchArtifact(Artifact):
             raise ModelFileError(f"{path} has no method forward", hint=_AGAIN)
         super().__init__(path, document, f"executorch {installed('executorch')}")
         self._program, self._method, self._warm = program, method, False
+
+    def _call(self, x: NDArray[Any]) -> Callable[[], object]:
+        import torch
+
+        inputs = [torch.from_numpy(x)]
+        return lambda: self._method.execute(inputs)
 
     def _run(self, x: NDArray[Any]) -> list[Float]:
         import torch

@@ -30,7 +30,7 @@ _KNOWN_WARNINGS = (
     r".*is experimental and subject to change.*",
     r".*isinstance\(treespec, LeafSpec\).*",
 )
-_KNOWN_LINES = ("cpuinfo_utils.cpp",)
+_KNOWN_LINES = ("cpuinfo_utils.cpp", "threadpool.cpp:66] Resetting threadpool")
 
 
 @dataclass(frozen=True)

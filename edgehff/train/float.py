@@ -23,6 +23,8 @@ from edgehff.train.local import pass_order
 from edgehff.train.metrics import accuracy
 
 _ROWS = 4096
+_SMALL = 1 << 22
+"""Products of one step's largest matrix multiplication, below which threads cost more than they save."""
 
 
 def optimizer_of(layer: HFFLinear, p: PretrainRecipe) -> torch.optim.Optimizer:
@@ -64,12 +66,16 @@ def train(
     network = HFFNetwork(recipe, encoder.n_features, rows.n_classes, generator).to(device)
     learner = _Learner(network, p, math.ceil(len(rows) / p.batch_size) * p.epochs, recipe.seed)
     seconds, steps = 0.0, 0
+    threads = torch.get_num_threads()
+    largest = p.batch_size * max(layer.weight.numel() for layer in learner.layers)
     for epoch in range(p.epochs):
         order = torch.from_numpy(pass_order(len(rows), recipe.seed, epoch)).to(device)
         right = 0
         for at in torch.split(order, p.batch_size):
             began = time.perf_counter()
+            torch.set_num_threads(1 if largest < _SMALL else threads)
             right += learner.learn(x[at] / ONE, y[at])
+            torch.set_num_threads(threads)
             seconds += time.perf_counter() - began
             steps += len(at)
             yield Advanced(len(at))
@@ -87,6 +93,14 @@ def train(
         learner.learned = [0] * len(recipe.layers)
     data = network.to_data(rows.class_names, encoding, norm_means=learner.norm_means, step=steps)
     yield Trained(data, steps, seconds)
+
+
+def trained(recipe: Recipe, rows: Dataset) -> FloatNetwork:
+    """The network at the end of train, without the events."""
+    for event in train(recipe, rows):
+        if isinstance(event, Trained):
+            return event.network
+    raise AssertionError("train ends with Trained")
 
 
 @torch.no_grad()
