@@ -1,5 +1,9 @@
 # Every daily command. `make demo` and `make test` set .venv up themselves.
 PYTHON ?= python3
+# On x86-64 PyPI's torch brings gigabytes of CUDA: TORCH_INDEX names another index, such as PyTorch's own of
+# CPU builds. An empty TORCH takes whatever torch the extras ask for.
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.edgehff-setup
@@ -20,13 +24,14 @@ setup: $(STAMP) ## build the C core and install edgehff with its tools into .ven
 $(STAMP): pyproject.toml CMakeLists.txt firmware_bridge/core/CMakeLists.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
+	$(if $(TORCH),$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)")
 	$(BIN)/pip install --quiet "scikit-build-core>=1.0" "cffi>=2.0" "ninja>=1.11" "cmake>=3.20"
 	$(BIN)/pip install --quiet --no-build-isolation -Ceditable.rebuild=true -Ceditable.verbose=false \
 	    -Cbuild-dir=build/editable -e ".[dev]"
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## watch a network learn unseen people's gestures, in integers
+demo: $(STAMP) ## one model from float to a person to stock runtimes; then figures over people
 	$(BIN)/edgehff demo
 
 .PHONY: test
@@ -63,6 +68,7 @@ mutants: $(STAMP) ## break the C core in many ways, and see the tests go red
 figures: $(STAMP) ## measure every figure of the documentation again (about ten minutes)
 	$(BIN)/edgehff bench personalize
 	$(BIN)/edgehff bench core
+	$(BIN)/edgehff bench file models/emg-gestures/model.safetensors
 
 .PHONY: wheel
 wheel: $(STAMP) ## build the wheel into dist/

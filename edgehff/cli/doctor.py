@@ -16,9 +16,10 @@ from edgehff.errors import DataError
 EXTRAS = (
     ("matplotlib", "plots", 'pip install "edgehff[plot]"'),
     ("pillow", "folders of images", 'pip install "edgehff[images]"'),
-    ("torch", "nothing yet: planned", "pip install torch"),
-    ("onnxruntime", "nothing yet: planned", "pip install onnxruntime"),
-    ("executorch", "nothing yet: planned", "pip install executorch"),
+    ("torch", "float training, ExecuTorch", 'pip install "edgehff[torch]"'),
+    ("onnx", "export to ONNX", 'pip install "edgehff[onnx]"'),
+    ("onnxruntime", "running ONNX files", 'pip install "edgehff[onnx]"'),
+    ("executorch", "export to ExecuTorch", 'pip install "edgehff[executorch]"'),
     ("snntorch", "nothing yet: planned", "pip install snntorch"),
 )
 TOOLS = (
@@ -89,14 +90,27 @@ def _core() -> dict[str, Any]:
 
 
 def _extras() -> list[dict[str, Any]]:
-    from importlib.metadata import PackageNotFoundError, version
+    from edgehff.errors import MissingToolError
+    from edgehff.extras import installed, require_executorch
 
     checks = []
     for package, needed_for, remedy in EXTRAS:
-        try:
-            found: str | None = version(package)
-        except PackageNotFoundError:
-            found = None
+        found = installed(package)
+        if package == "executorch" and found is not None:
+            try:
+                require_executorch()
+            except MissingToolError as error:
+                checks.append(
+                    _check(
+                        "package",
+                        package,
+                        error.message,
+                        needed_for=needed_for,
+                        remedy=error.hint,
+                        broken=True,
+                    )
+                )
+                continue
         checks.append(_check("package", package, found, needed_for=needed_for, remedy=remedy))
     return checks
 

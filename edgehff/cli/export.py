@@ -69,8 +69,8 @@ def export(
     edgehff export --target executorch
     edgehff export --target onnx digits.safetensors -o digits.onnx
     """
-    from edgehff.errors import InputError
-    from edgehff.export.forms import demand, form_of, with_prototypes
+    from edgehff.errors import CheckFailed, InputError
+    from edgehff.export.forms import form_of, with_prototypes
     from edgehff.model import file as files
 
     form = form_of(target, backend)
@@ -89,11 +89,11 @@ def export(
     exported = form.build(network, batch)
     output.say(f"running it on {proof.n_rows} {proof.rows}")
     parity = proof.check_built(exported)
-    demand(parity, str(path))
-    files.write_atomically(path, exported.data)
+    if parity.passed:
+        files.write_atomically(path, exported.data)
     document = {
         "model": str(model),
-        "file": str(path),
+        "file": str(path) if parity.passed else None,
         "target": target,
         "backend": form.backend or None,
         "bytes": len(exported.data),
@@ -104,6 +104,12 @@ def export(
     }
     if output.json:
         output.print_document(document)
+    if not parity.passed:
+        raise CheckFailed(
+            f"{path} would not equal the model: {parity.reason}; it was not written",
+            hint="please report the model and this message",
+        )
+    if output.json:
         return
     lines = [f"wrote {path}  {len(exported.data):,} bytes"]
     if "arena_bytes" in exported.details:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgehff.data.dataset import Dataset
 from edgehff.data.split import train_test
-from edgehff.errors import CheckFailed, EdgehffError, ModelFileError, RecipeError
+from edgehff.errors import EdgehffError, ModelFileError, RecipeError
 from edgehff.export import verify
 from edgehff.export.artifact import Artifact, open_artifact
 from edgehff.extras import require, require_executorch
@@ -183,12 +183,3 @@ def with_prototypes(network: AnyNetwork, bits: int | None) -> AnyNetwork:
         f"prototypes of int{bits} are asked for, the model has {have} ones",
         hint="edgehff quantize FLOAT_MODEL -o MODEL, or leave --prototypes out",
     )
-
-
-def demand(parity: verify.Parity, what: str) -> None:
-    """CheckFailed where a parity did not pass."""
-    if not parity.passed:
-        raise CheckFailed(
-            f"{what} does not equal the model: {parity.reason}",
-            hint="please report the model and this message; nothing was written",
-        )

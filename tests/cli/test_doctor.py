@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import edgehff.core  # noqa: F401 (an editable install may build it on import, which needs this machine's PATH)
-from edgehff import __version__
+from edgehff import __version__, extras
 from edgehff.cli import doctor
 from edgehff.cli.main import main
 
@@ -99,11 +99,11 @@ def test_a_tool_that_hangs(
 
 
 def test_packages(tools: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    extras = (
+    packages = (
         ("click", "the command line", "pip install click"),
         ("no-such-package", "nothing", "pip install it"),
     )
-    monkeypatch.setattr(doctor, "EXTRAS", extras)
+    monkeypatch.setattr(doctor, "EXTRAS", packages)
     found = checks(capsys)
     assert found["click"]["status"] == "ok"
     assert found["click"]["found"][0].isdigit()
@@ -111,9 +111,23 @@ def test_packages(tools: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert found["no-such-package"]["remedy"] == "pip install it"
 
 
-def test_planned_packages_are_not_loaded() -> None:
-    assert {"torch", "onnxruntime", "executorch", "snntorch"} <= {name for name, _, _ in doctor.EXTRAS}
-    assert all("planned" in use for name, use, _ in doctor.EXTRAS if name not in ("matplotlib", "pillow"))
+def test_extras_name_what_installs_them() -> None:
+    remedies = {name: remedy for name, _, remedy in doctor.EXTRAS}
+    assert {"torch", "onnx", "onnxruntime", "executorch", "snntorch"} <= set(remedies)
+    assert "edgehff[executorch]" in remedies["executorch"]
+    assert [name for name, use, _ in doctor.EXTRAS if "planned" in use] == ["snntorch"]
+
+
+def test_an_executorch_of_another_torch_is_broken(
+    tools: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"executorch": "1.5.1", "torch": "2.9.0"}
+    monkeypatch.setattr(extras, "find_spec", lambda name: name)
+    monkeypatch.setattr(extras, "version", found.__getitem__)
+    monkeypatch.setattr(doctor, "EXTRAS", (("executorch", "export", "pip install it"),))
+    assert checks(capsys)["executorch"]["status"] == "broken"
+    found["torch"] = "2.13.0+cpu"
+    assert checks(capsys)["executorch"]["status"] == "ok"
 
 
 def test_data_folders(
