@@ -99,9 +99,10 @@ def mean_accuracy(network: Network | FloatNetwork, data: Dataset, people: list[i
     scores = []
     for person in people:
         rows = data.rows((data.group == person) & data.is_test)
-        x = network.encode(rows.x)
-        answers = network.predict(x) if isinstance(network, FloatNetwork) else network.to_core().predict(x)
-        scores.append(accuracy(answers, rows.y))
+        if isinstance(network, FloatNetwork):
+            scores.append(accuracy(network.predict(network.encode(rows.x)), rows.y))
+        else:
+            scores.append(accuracy(network.to_core().predict(network.encode(rows.x)), rows.y))
     return float(np.mean(scores))
 
 

@@ -124,13 +124,12 @@ def measure(network: Network | FloatNetwork, rows: Dataset) -> dict[str, Any]:
     from edgehff.model.float_network import FloatNetwork, joined
     from edgehff.train import metrics
 
-    x = network.encode(rows.x)
     if isinstance(network, FloatNetwork):
-        layers = network.layer_similarities(x)
+        layers = network.layer_similarities(network.encode(rows.x))
         answers: Any = joined(layers, network.recipe).argmax(axis=1)
         alone = [metrics.accuracy(layers[:, i].argmax(axis=1), rows.y) for i in range(layers.shape[1])]
     else:
-        net = network.to_core()
+        net, x = network.to_core(), network.encode(rows.x)
         answers, alone = net.predict(x), metrics.per_layer(net, x, rows.y)
     matrix = metrics.confusion(answers, rows.y, rows.n_classes)
     return {

@@ -116,21 +116,31 @@ def _parity(
 def _print(output: Output, document: dict[str, Any]) -> None:
     def row(e: dict[str, Any]) -> tuple[object, ...]:
         if "skipped" in e:
-            return (e["target"], "-", "-", "-", "-", "-", f"skipped: {e['skipped']}")
+            return (e["target"], "-", "-", "-", "-", "-", "-", f"skipped: {e['skipped']}")
         first = e["first_differing_layer"]
         where = "none" if first is None else "joining" if first == -1 else f"layer {first}"
         return (
             e["target"],
             e["file"] or "built now",
             f"{e['argmax_agreement']:.3%}",
-            f"{e['max_abs_diff']:.1e}",
             f"{e['worst_margin']:.1e}" if e["disagreements"] else "-",
+            f"{e['max_abs_diff']:.1e}",
+            f"{e['spec_diff']:.1e}",
             where,
             "passed" if e["passed"] else "FAILED",
         )
 
     output.table(
         f"{document['model']} on {document['samples']} {document['rows']}, against {document['reference']}",
-        ("target", "file", "equal answers", "max diff", "margin where not", "first differing", "outcome"),
+        (
+            "target",
+            "file",
+            "equal answers",
+            "margin where not",
+            "largest difference",
+            "from spec",
+            "first differing",
+            "outcome",
+        ),
         [row(e) for e in document["targets"]],
     )

@@ -128,7 +128,7 @@ class Proof:
             verify.check_origin(artifact, network)
             return verify.compare(artifact, self._reference(network), self.raw, self.n_rows)
         except EdgehffError as error:
-            return verify.Parity(self.n_rows, 0.0, self.n_rows, 2.0, 2.0, (), None, False, f"{error.message}")
+            return verify.failed(self.n_rows, error.message)
 
     def check_built(self, exported: Exported) -> verify.Parity:
         """The parity of bytes that have no place yet."""

@@ -14,6 +14,7 @@ from edgehff import spec
 from edgehff.core import ONE
 from edgehff.errors import ShapeError
 from edgehff.model.encoding import Encoding
+from edgehff.model.network import Network
 from edgehff.recipe import Recipe
 
 _ROWS = 4096
@@ -59,29 +60,48 @@ class FloatNetwork:
                 crc = zlib.crc32(np.ascontiguousarray(array, dtype="<f4").tobytes(), crc)
         return crc
 
-    def encode(self, raw: NDArray[Any]) -> NDArray[np.int16]:
-        """Raw samples as unit vectors, by the core's encoder: int16 Q14, shape (n, n_in)."""
-        return self.encoding.to_core().encode(self.encoding.quantize_raw(raw))
+    def encode(self, raw: NDArray[Any]) -> NDArray[np.float64]:
+        """Raw samples as unit vectors, (n, n_in): the core's features, brought to length 1 in float64."""
+        z = self.encoding.standardized(raw).astype(np.float64)
+        out: NDArray[np.float64] = z / np.sqrt((z * z).sum(axis=1, keepdims=True) + spec.EPS)
+        return out
 
-    def layer_similarities(self, x: NDArray[np.int16]) -> NDArray[np.float64]:
+    def layer_similarities(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Each layer's class similarities, by spec.py in float64: shape (n, n_layers, n_classes).
 
-        x: encoded samples, int16 Q14, shape (n, n_in).
+        x: encoded samples, shape (n, n_in).
         """
         r = self.recipe
         out = np.empty((len(x), len(self.layers), len(self.class_names)))
         for start in range(0, len(x), _ROWS):
-            u = x[start : start + _ROWS] / ONE
+            u = x[start : start + _ROWS]
             for i, layer in enumerate(self.layers):
                 u, _ = spec.forward(layer.weight.astype(np.float64), u)
                 cosine = u @ layer.prototypes.reshape(-1, layer.prototypes.shape[2]).astype(np.float64).T
                 out[start : start + _ROWS, i] = spec.similarities(cosine, r.prototypes_per_class, r.scale)
         return out
 
-    def predict(self, x: NDArray[np.int16]) -> NDArray[np.int64]:
+    def predict(self, x: NDArray[np.float64]) -> NDArray[np.int64]:
         """The class of each encoded sample; layers are joined as the recipe says."""
         answers: NDArray[np.int64] = joined(self.layer_similarities(x), self.recipe).argmax(axis=1)
         return answers
+
+
+def float_view(network: Network) -> FloatNetwork:
+    """The same network without the core's roundings: weights as the forward pass sees them, in int8 steps.
+
+    Every weight and prototype is exact in float32.
+    """
+    layers = []
+    for layer in network.layers:
+        weight, prototypes = layer.weight, layer.prototypes.astype(np.float64) / ONE
+        if weight.dtype == np.int16:
+            weight = (weight.astype(np.int32) + 128) >> 8
+        if layer.prototype_scales is not None:
+            prototypes = prototypes * (layer.prototype_scales / 256.0)[..., None]
+        layers.append(FloatLayer(weight.astype(np.float32), prototypes.astype(np.float32)))
+    recipe = network.recipe.replace(arith="float")
+    return FloatNetwork(recipe, network.class_names, network.encoding, tuple(layers), network.step)
 
 
 def join_shares(recipe: Recipe) -> tuple[float, ...]:
