@@ -25,8 +25,8 @@ table in the core is good to 2e-4, by 3e-4."""
 
 BOUND = 2e-3
 """A cosine: how close the C core's two best classes must lie where a file answers otherwise. The core rounds
-directions and cosines to 2^-14, which moves its similarities by 1e-4 to 5e-4, and those of samples that hardly
-move a layer by up to 1.6e-3; `outliers` counts samples that it moved by more than this."""
+directions and cosines to 2^-14, which moves its similarities by 1e-4 to 5e-4, and those of samples that
+hardly move a layer by up to 1.6e-3; `outliers` counts samples that it moved by more than this."""
 
 MIN_AGREEMENT = 0.999
 """Share of samples to be answered as the core does. One may always differ, however few there are."""
