@@ -17,7 +17,7 @@ def require(package: str, extra: str) -> None:
     Raises:
         MissingToolError: it cannot; the hint installs the extra.
     """
-    if find_spec(package) is None:
+    if find_spec(package) is None or installed(package) is None:
         raise MissingToolError(f"{package} is not installed", hint=f'pip install "edgehff[{extra}]"')
 
 

@@ -218,6 +218,10 @@ def _check(r: Recipe) -> None:
             f"join_weights has {len(r.join_weights)} entries for {len(r.layers)} layers",
             hint=f"join_weights = {[1.0] * len(r.layers)}",
         )
+    if r.join == "weighted" and not any(round(w * 256) for w in r.join_weights):
+        raise RecipeError(
+            "join_weights are 0 throughout: no layer would answer", hint="join_weights = [1.0, 1.0]"
+        )
     for weight in r.join_weights:
         if not 0 <= weight <= 4:
             raise RecipeError(

@@ -34,6 +34,8 @@ def quantize(output: Output, model: Path, target: Path, arith: str) -> None:
     from edgehff.quantize.network import quantize as to_integers
     from edgehff.quantize.network import saturated_share
 
+    if target.exists() and model.exists() and target.samefile(model):
+        raise ModelFileError(f"{target} is the float model itself", hint="-o int16.safetensors")
     network = file.load_any(model)
     if not isinstance(network, FloatNetwork):
         raise ModelFileError(

@@ -158,7 +158,12 @@ def recipe_of(path: Path | None, data: str | None, options: dict[str, Any]) -> R
     for name in ENCODER_OPTIONS:
         if name in given:
             table["encoder"][name] = given.pop(name)
-    is_float = given.get("arith", table["arith"]) == "float"
+    arith = given.get("arith", table["arith"])
+    is_float = arith == "float"
+    for name in FLOAT_OPTIONS:
+        if name in given and arith in recipes.ARITHS:
+            option = f"--{name.replace('_', '-')}"
+            raise RecipeError(f"{option} is for --arith float", hint=f"--arith float, or leave {option} out")
     for name in FLOAT_OPTIONS + SHARED_OPTIONS * is_float:
         if name in given:
             table["pretrain"][name] = given.pop(name)

@@ -65,7 +65,7 @@ def from_network(network: Network | FloatNetwork) -> tuple[Tensors, dict[str, An
         document["proto_bits"] = network.proto_bits
         document["norm_sums"] = [layer.norm_sum for layer in network.layers]
     else:
-        document["norm_means"] = [layer.norm_mean for layer in network.layers]
+        document["norm_means"] = [float(layer.norm_mean) for layer in network.layers]
     document |= _derived(network)
     document["payload_sha256"] = payload_sha256(tensors, document)
     return tensors, document
@@ -78,7 +78,9 @@ def to_network(tensors: Tensors, document: Mapping[str, Any]) -> Network | Float
         ModelFileError: something was altered, is missing, unknown, or of another type.
         EdgehffError: recipe, encoder or layers refuse their values.
     """
-    wanted = _FLOAT_FIELDS if "norm_means" in document else _INTEGER_FIELDS
+    recipe = document.get("recipe")
+    is_float = isinstance(recipe, dict) and recipe.get("arith") == "float"
+    wanted = _FLOAT_FIELDS if is_float else _INTEGER_FIELDS
     if set(document) != wanted:
         odd = sorted(set(document) ^ wanted)
         raise ModelFileError(f"the fields {', '.join(odd)} are missing or unknown", hint=_AGAIN)
@@ -129,7 +131,7 @@ def _derived(network: Network | FloatNetwork) -> dict[str, Any]:
 
 def _network(tensors: Tensors, document: Mapping[str, Any]) -> Network | FloatNetwork:
     recipe = from_dict(_typed(document, "recipe", dict), "recipe")
-    is_float = "norm_means" in document
+    is_float = recipe.arith == "float"
     name, kind = ("norm_means", float) if is_float else ("norm_sums", int)
     norms = _typed(document, name, list, kind)
     bits = 16 if is_float else _typed(document, "proto_bits", int)

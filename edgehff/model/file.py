@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -76,7 +77,7 @@ def load(path: str | Path) -> Network:
     if isinstance(network, FloatNetwork):
         raise ModelFileError(
             f"{path} holds a float network, this needs integers",
-            hint=f"edgehff quantize {path} --arith int16 -o int16.safetensors",
+            hint=f"edgehff quantize {shlex.quote(str(path))} --arith int16 -o int16.safetensors",
         )
     return network
 

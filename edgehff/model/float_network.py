@@ -18,6 +18,8 @@ from edgehff.model.network import Network
 from edgehff.recipe import Recipe
 
 _ROWS = 4096
+_LONGEST = 1.05
+"""Of a prototype: 1, and what rounding to int8 adds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +111,6 @@ def join_shares(recipe: Recipe) -> tuple[float, ...]:
 
     Summed log-probabilities have their maximum where the sum of scale * S has it: what log_softmax takes off
     is the same for every class.
-
-    Raises:
-        RecipeError: weights of 0 throughout.
     """
     n = len(recipe.layers)
     if recipe.join == "last":
@@ -119,8 +118,7 @@ def join_shares(recipe: Recipe) -> tuple[float, ...]:
     weights: Sequence[float] = (1.0,) * n
     if recipe.join == "weighted":
         weights = [round(w * 256) / 256 for w in recipe.join_weights]
-    total = sum(weights)
-    return tuple(w / total if total else 0.0 for w in weights)
+    return tuple(w / sum(weights) for w in weights)
 
 
 def joined(similarities: NDArray[np.float64], recipe: Recipe) -> NDArray[np.float64]:
@@ -142,6 +140,8 @@ def _check(n: FloatNetwork) -> None:
             f"{len(n.class_names)} class names, {len(set(n.class_names))} of them distinct",
             hint="a network has 2 to 1024 classes, each with its own name",
         )
+    if not 0 <= n.step < 2**32:
+        raise ShapeError(f"step = {n.step} does not fit 32 bits", hint="step = 0 starts anew")
     dims = (n.encoding.n_features, *n.recipe.layers)
     protos = (len(n.class_names), n.recipe.prototypes_per_class)
     for i, layer in enumerate(n.layers):
@@ -158,5 +158,10 @@ def _check(n: FloatNetwork) -> None:
                     f"layer {i}: {name} holds NaN or infinite values",
                     hint="train again with a smaller pretrain.lr",
                 )
+        longest = float(np.sqrt((layer.prototypes.astype(np.float64) ** 2).sum(axis=2)).max())
+        if longest > _LONGEST:
+            raise ShapeError(
+                f"layer {i}: a prototype has length {longest:.3g}, 1 is meant", hint="divide it by its length"
+            )
         if not 0 <= layer.norm_mean < np.inf:
             raise ShapeError(f"layer {i}: norm_mean = {layer.norm_mean}", hint="0 where it is not known")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edgehff import spec
+from edgehff.errors import ShapeError
 
 
 class LocalPass(NamedTuple):
@@ -75,7 +76,15 @@ class HFFLinear(nn.Module):
 
     @torch.no_grad()
     def local_gradient(self, x: Tensor, label: Tensor) -> LocalPass:
-        """Set weight.grad and prototypes.grad of the mean local loss, in closed form, in this one pass."""
+        """Set weight.grad and prototypes.grad of the mean local loss, in closed form, in this one pass.
+
+        Prototypes are taken to be unit rows, as `normalize` leaves them.
+
+        Raises:
+            ShapeError: there is no sample.
+        """
+        if not len(x):
+            raise ShapeError("a batch without samples", hint="give one row a sample")
         u, norm = spec.forward(self.weight, x)
         cosine = u @ self._rows.T
         similarity = spec.similarities(cosine, self.n_per_class, self.scale)

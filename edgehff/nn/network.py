@@ -78,7 +78,8 @@ class HFFNetwork(nn.Module):
     @classmethod
     def from_data(cls, network: FloatNetwork) -> HFFNetwork:
         """The network of data, on the CPU."""
-        out = cls(network.recipe, network.encoding.n_features, len(network.class_names))
+        sizes = network.encoding.n_features, len(network.class_names)
+        out = cls(network.recipe, *sizes, torch.Generator())
         with torch.no_grad():
             for layer, data in zip(out.layers, network.layers, strict=True):
                 for parameter, array in zip(layer.parameters(), (data.weight, data.prototypes), strict=True):

@@ -50,7 +50,7 @@ def _layer(index: int, layer: FloatLayer, arith: str) -> Layer:
     gain = spec.W_RMS / rms
     limit = W_LIMIT[arith]
     rounded = np.clip(np.rint(weight * (gain * STEPS[arith])), -limit, limit).astype(arith)
-    norm = min(round(layer.norm_mean * gain * 256), NORM_MAX)
+    norm = round(min(layer.norm_mean * gain * 256, NORM_MAX))
     return Layer(rounded, _prototypes(layer.prototypes), norm * 1024)
 
 

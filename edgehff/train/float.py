@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgehff.core import ONE
+from edgehff import spec
+from edgehff.core import ONE, sizes
 from edgehff.data.dataset import Dataset
-from edgehff.errors import DataError
+from edgehff.errors import DataError, RecipeError
 from edgehff.model.encoding import fit_encoding
 from edgehff.model.float_network import FloatNetwork
 from edgehff.nn import HFFLinear, HFFNetwork
@@ -30,12 +31,10 @@ _SMALL = 1 << 22
 def optimizer_of(layer: HFFLinear, p: PretrainRecipe) -> torch.optim.Optimizer:
     """One layer's optimizer; the first group holds the weights, the second the prototypes."""
     groups = [
-        {"params": [layer.weight], "lr": p.lr, "weight_decay": p.weight_decay},
-        {"params": [layer.prototypes], "lr": p.lr_prototypes, "weight_decay": 0.0},
+        {"params": [layer.weight], "lr": p.lr},
+        {"params": [layer.prototypes], "lr": p.lr_prototypes},
     ]
-    if p.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9)
-    return torch.optim.AdamW(groups)
+    return torch.optim.SGD(groups, momentum=0.9) if p.optimizer == "sgd" else torch.optim.Adam(groups)
 
 
 def decayed(p: PretrainRecipe, step: int, steps: int) -> float:
@@ -54,12 +53,17 @@ def train(
     same network on the same machine and torch; across machines only the accuracy is alike.
 
     Raises:
+        RecipeError: recipe.arith is not "float".
+        ShapeError: the core could not hold such a network in integers.
         DataError: weights became NaN or infinite.
     """
+    if recipe.arith != "float":
+        raise RecipeError(f"arith = {recipe.arith!r} is not trained in float", hint='arith = "float"')
     p = recipe.pretrain
     encoding = fit_encoding(rows.x, recipe.encoder)
     encoder = encoding.to_core()
     x = torch.from_numpy(encoder.encode(encoding.quantize_raw(rows.x))).to(device)
+    sizes(recipe.replace(arith="int16").core_config(encoder.n_features, rows.n_classes))
     y = torch.from_numpy(rows.y.astype(np.int64)).to(device)
     held = None if validation is None else encoder.encode(encoding.quantize_raw(validation.x))
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -74,12 +78,16 @@ def train(
         for at in torch.split(order, p.batch_size):
             began = time.perf_counter()
             torch.set_num_threads(1 if largest < _SMALL else threads)
-            right += learner.learn(x[at] / ONE, y[at])
-            torch.set_num_threads(threads)
+            try:
+                right += learner.learn(x[at] / ONE, y[at])
+            finally:
+                torch.set_num_threads(threads)
             seconds += time.perf_counter() - began
             steps += len(at)
             yield Advanced(len(at))
-        if not all(torch.isfinite(q).all() for q in network.parameters()):
+        means = norm_means(network, x)
+        finite = all(torch.isfinite(q).all() for q in network.parameters())
+        if not finite or not all(map(math.isfinite, means)):
             raise DataError(f"pass {epoch + 1} made weights infinite", hint="a smaller pretrain.lr")
         yield EpochDone(
             epoch=epoch + 1,
@@ -91,7 +99,7 @@ def train(
             saturated=0.0,
         )
         learner.learned = [0] * len(recipe.layers)
-    data = network.to_data(rows.class_names, encoding, norm_means=learner.norm_means, step=steps)
+    data = network.to_data(rows.class_names, encoding, norm_means=means, step=steps)
     yield Trained(data, steps, seconds)
 
 
@@ -101,6 +109,18 @@ def trained(recipe: Recipe, rows: Dataset) -> FloatNetwork:
         if isinstance(event, Trained):
             return event.network
     raise AssertionError("train ends with Trained")
+
+
+@torch.no_grad()
+def norm_means(network: HFFNetwork, x: Tensor) -> list[float]:
+    """Mean of |y| of each layer over encoded samples, int16 Q14, shape (n, n_in)."""
+    totals = [0.0] * len(network.layers)
+    for part in torch.split(x, _ROWS):
+        u = part / ONE
+        for i, layer in enumerate(network.layers):
+            u, norm = spec.forward(layer.weight, u)
+            totals[i] += float(norm.sum())
+    return [total / len(x) for total in totals]
 
 
 @torch.no_grad()
@@ -115,7 +135,7 @@ def predict(network: HFFNetwork, x: NDArray[np.int16]) -> NDArray[np.int64]:
 
 
 class _Learner:
-    """Takes steps: the layers' optimizers, their schedule, and the running mean of |y|."""
+    """Takes steps: the layers' optimizers and their schedule."""
 
     def __init__(self, network: HFFNetwork, p: PretrainRecipe, steps: int, seed: int) -> None:
         self.layers = [layer for layer in network.layers if isinstance(layer, HFFLinear)]
@@ -123,7 +143,7 @@ class _Learner:
         self.optimizers = [optimizer_of(layer, p) for layer in self.layers]
         device = self.layers[0].weight.device
         self.generator = torch.Generator(device=device).manual_seed(seed)
-        self.norm_means, self.learned = [0.0] * len(self.layers), [0] * len(self.layers)
+        self.learned = [0] * len(self.layers)
 
     @torch.no_grad()
     def learn(self, x: Tensor, label: Tensor) -> int:
@@ -135,12 +155,11 @@ class _Learner:
             passed = layer.local_gradient(seen, label)
             for group, lr in zip(optimizer.param_groups, (self.p.lr, self.p.lr_prototypes), strict=True):
                 group["lr"] = lr * factor
+            layer.weight.mul_(1 - self.p.lr * factor * self.p.weight_decay)
             optimizer.step()
             layer.normalize()
             similarities.append(passed.similarities)
             self.learned[i] += passed.learned
-            mean, share = float(passed.norm.mean()), 0.01 if self.step else 1.0
-            self.norm_means[i] += (mean - self.norm_means[i]) * share
             x = passed.u
         self.step += 1
         answers = self.network.join(torch.stack(similarities, 1)).argmax(1)

@@ -165,7 +165,12 @@ def test_a_bad_line_is_refused_with_the_reason(model, capsys, monkeypatch, line,
         (("train", "--data", "digitz", "-o", "x.st"), 3, "digitz"),
         (("train", "--data", "digits", "--layers", "a", "-o", "x.st"), 3, "--layers a cannot be read"),
         (("train", "--data", "digits", "--gate", "x", "-o", "x.st"), 3, "--gate x cannot be read"),
-        (("train", "--data", "digits", "--arith", "float", "-o", "x.st"), 3, "none of int8, int16"),
+        (("train", "--data", "digits", "--arith", "int9", "-o", "x.st"), 3, "none of int8, int16, float"),
+        (
+            ("train", "--data", "digits", "--dropout", "0.5", "-o", "x.st"),
+            3,
+            "is for --arith float",
+        ),
         (("train", "none.toml", "-o", "x.st"), 3, "cannot read none.toml"),
         (
             ("train", "--data", "digits", "--without-group", "3", "-o", "x.st"),

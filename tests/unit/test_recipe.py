@@ -89,3 +89,8 @@ def test_the_core_gets_integers():
     assert c.dims == (8, 5, 3)
     assert (c.kappa, c.margin, c.gate, c.lr_w, c.lr_p, c.seed) == (17728, 4096, 8192, 32768, 6554, 9)
     assert Recipe(gate=None).core_config(8, 4).gate == 65535
+
+
+def test_weights_of_zero_throughout_join_nothing():
+    with pytest.raises(RecipeError, match="0 throughout"):
+        Recipe(layers=(4, 3), join="weighted", join_weights=(0.0, 0.001))

@@ -84,3 +84,125 @@ def test_a_silent_layer_gives_zero():
     u, norm = spec.forward(-np.ones((3, 2)), np.array([0.6, 0.8]))
     assert norm == 0
     assert not u.any()
+
+
+def problem(seed, lead=(7,), k=1, n_in=5, n_out=6, n_classes=4):
+    """Weights, unit prototypes, inputs with leading axes, and labels."""
+    rng = np.random.default_rng(seed)
+    prototype = rng.normal(size=(n_classes * k, n_out))
+    prototype /= np.linalg.norm(prototype, axis=1, keepdims=True)
+    label = rng.integers(0, n_classes, lead)
+    return rng.normal(size=(n_out, n_in)), prototype, rng.normal(size=(*lead, n_in)), label
+
+
+def everything(weight, prototype, x, label, k, scale, margin):
+    """Every function of the module that takes both kinds of arrays, by name."""
+    u, norm = spec.forward(weight, x)
+    cosine = u @ prototype.T
+    s = spec.similarities(cosine, k, scale)
+    e = spec.error(cosine, label, k, scale, margin)
+    out = {
+        "u": u,
+        "norm": norm,
+        "similarities": s,
+        "log_softmax": spec.log_softmax(scale * s),
+        "onehot": spec.onehot(label, s),
+        "loss": spec.loss(cosine, label, k, scale, margin),
+        "error": e,
+        "lead": spec.lead(s, label),
+        "local_gradient": spec.local_gradient(prototype, u, cosine, e),
+    }
+    if x.ndim == 2:
+        out["by_weight"], out["by_prototype"] = spec.gradients(prototype, x, u, norm, e, scale)
+    return out
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("lead", [(), (7,), (2, 3)])
+@pytest.mark.parametrize("k", [1, 3])
+def test_numpy_and_torch_compute_the_same(lead, k):
+    torch = pytest.importorskip("torch")
+    arrays = problem(1, lead, k)
+    ours = everything(*arrays, k, 11.0, 0.15)
+    theirs = everything(*map(torch.as_tensor, arrays), k, 11.0, 0.15)
+    for name, value in theirs.items():
+        assert isinstance(value, torch.Tensor), name
+        assert (value.dtype, tuple(value.shape)) == (torch.float64, np.shape(ours[name])), name
+        assert np.abs(value.numpy() - ours[name]).max() <= 1e-12 * max(1, np.abs(ours[name]).max()), name
+
+
+@pytest.mark.torch
+def test_single_precision_and_the_device_stay():
+    torch = pytest.importorskip("torch")
+    weight, prototype, x, label = (torch.as_tensor(a) for a in problem(2, (3,), 2))
+    found = everything(weight.float(), prototype.float(), x.float(), label, 2, 11.0, 0.15)
+    assert {name: v.dtype for name, v in found.items()} == dict.fromkeys(found, torch.float32)
+    meta = everything(
+        *(t.to("meta") for t in (weight.float(), prototype.float(), x.float(), label)), 2, 11.0, 0.15
+    )
+    assert {v.device.type for v in meta.values()} == {"meta"}
+
+
+@pytest.mark.parametrize("lead", [(7,), (2, 3)])
+@pytest.mark.parametrize("k", [1, 3])
+def test_leading_axes_are_samples(lead, k):
+    weight, prototype, x, label = problem(3, lead, k)
+    whole = everything(weight, prototype, x, label, k, 11.0, 0.15)
+    for at in np.ndindex(lead):
+        alone = everything(weight, prototype, x[at], label[at], k, 11.0, 0.15)
+        for name, value in alone.items():
+            assert np.allclose(whole[name][at], value, rtol=0, atol=1e-13), name
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_the_gradients_of_a_batch_are_numerical_ones_on_the_sphere(k):
+    weight, prototype, x, label = problem(4, (7,), k)
+    x[2] = 0
+    scale, margin, step = 7.0, 0.1, 1e-6
+
+    def mean_loss(weight, prototype):
+        u, _ = spec.forward(weight, x)
+        unit = prototype / np.linalg.norm(prototype, axis=1, keepdims=True)
+        return spec.loss(u @ unit.T, label, k, scale, margin).mean()
+
+    u, norm = spec.forward(weight, x)
+    e = spec.error(u @ prototype.T, label, k, scale, margin)
+    found = spec.gradients(prototype, x, u, norm, e, scale)
+    for i, parameter in enumerate((weight, prototype)):
+        numeric = np.zeros_like(parameter)
+        for at in np.ndindex(parameter.shape):
+            ends = []
+            for sign in (step, -step):
+                moved = [weight.copy(), prototype.copy()]
+                moved[i][at] += sign
+                ends.append(mean_loss(*moved))
+            numeric[at] = (ends[0] - ends[1]) / (2 * step)
+        assert np.abs(numeric).max() > 0.05
+        assert np.abs(found[i] - numeric).max() < 1e-7 * scale
+    assert np.abs((found[1] * prototype).sum(axis=1)).max() < 1e-14
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_similarity_is_the_log_of_the_mean_of_exponentials(k):
+    cosine = np.random.default_rng(6).uniform(-1, 1, (5, 4 * k))
+    wanted = np.log(np.exp(9 * cosine.reshape(5, 4, k)).mean(axis=2)) / 9
+    assert np.allclose(spec.similarities(cosine, k, 9.0), wanted, rtol=0, atol=1e-14)
+
+
+def test_the_loss_is_the_cross_entropy_with_the_margin_off_the_own_class():
+    cosine = np.array([[0.5, 0.2, -0.1], [0.0, 0.4, 0.9]])
+    logits = 8 * (cosine - np.array([[0.25, 0, 0], [0, 0, 0.25]]))
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    label = np.array([0, 2])
+    assert np.allclose(spec.loss(cosine, label, 1, 8.0, 0.25), [-np.log(p[0, 0]), -np.log(p[1, 2])])
+    assert np.allclose(spec.error(cosine, label, 1, 8.0, 0.25), p - np.eye(3)[label])
+
+
+def test_the_lead_is_over_the_best_other_class():
+    s = np.array([[0.9, 0.5, -0.5], [-1.0, -0.9, 1.0], [-0.2, -0.2, -0.9], [-1.0, 1.0, -1.0]])
+    assert np.allclose(spec.lead(s, np.array([0, 0, 1, 1])), [0.4, -2.0, 0.0, 2.0])
+
+
+def test_probabilities_of_a_row_do_not_hang_on_other_rows():
+    found = spec.log_softmax(np.array([[0.0, 0.0], [9e3, 9e3], [-9e3, 9e3]]))
+    assert np.allclose(found, [[-np.log(2)] * 2, [-np.log(2)] * 2, [-18e3, 0.0]], rtol=1e-12, atol=0)
