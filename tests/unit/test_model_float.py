@@ -357,4 +357,4 @@ def test_a_mean_of_any_number_type_is_saved_and_one_beyond_all_bounds_is_quantiz
         save(replace(network, layers=layers), tmp_path / "m.safetensors")
         read = load_any(tmp_path / "m.safetensors")
         assert read.layers[0].norm_mean == mean
-        assert (quantize(read, "int16").layers[0].norm_sum == (2**22 - 1) * 1024) == (mean == 1e308)
+        assert (quantize(read, "int16").layers[0].norm_sum == (2**22 - 1) * 1024) == (float(mean) > 1)
