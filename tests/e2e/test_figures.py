@@ -41,6 +41,19 @@ def test_one_pass_learns_an_unseen_person(demo):
     assert means["int16_recording"] > means["last_layer_recording"]
 
 
+@pytest.mark.torch
+@pytest.mark.onnx
+@pytest.mark.executorch
+def test_the_demo_goes_all_the_way(demo):
+    for package in ("torch", "onnxruntime", "executorch"):
+        pytest.importorskip(package)
+    steps = demo["journey"]
+    assert [s["step"] for s in steps] == ["pretrain", "quantize", "personalize", *["export"] * 4]
+    assert all("skipped" not in s for s in steps)
+    assert all(s["passed"] and s["argmax_agreement"] >= 0.99 for s in steps[3:])
+    assert steps[2]["accuracy"] > steps[1]["accuracy"] + 0.03
+
+
 def test_the_demo_states_worst_person_and_interval(demo):
     for result in demo["results"].values():
         values = np.array(list(result["per_person"].values()))
