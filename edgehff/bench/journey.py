@@ -12,7 +12,7 @@ import edgehff
 from edgehff import recipe as recipes
 from edgehff.bench.personalize import folds_by_person, people_with_both
 from edgehff.data.dataset import Dataset
-from edgehff.data.split import shuffled
+from edgehff.data.stream import samples
 from edgehff.errors import EdgehffError, MissingToolError
 from edgehff.export.forms import FORMS, Form, proof_of
 from edgehff.extras import require
@@ -81,14 +81,14 @@ def run(data: Dataset) -> Iterator[dict[str, Any]]:
         yield {"step": "export", "form": form.name, **_exported(form, personal, theirs)}
 
 
-def personalized(network: Network, data: Dataset, person: int, order: str = "recording") -> Network:
-    """The network after one pass over a person's first series, sample by sample."""
+def personalized(network: Network, data: Dataset, person: int) -> Network:
+    """The network after one pass over a person's first series, sample by sample, as it was recorded."""
     assert data.group is not None
     assert data.is_test is not None
     first = data.rows((data.group == person) & ~data.is_test)
     session = PersonalSession(network)
-    for at in shuffled(len(first), 1) if order == "shuffled" else range(len(first)):
-        session.learn_one(first.x[at], int(first.y[at]))
+    for sample, label in samples(first, "recording", seed=0):
+        session.learn_one(sample, label)
     return session.snapshot()
 
 

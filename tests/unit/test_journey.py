@@ -52,7 +52,5 @@ def test_a_person_s_network_leaves_the_factory_s_as_it_is(data):
     factory = file.load(journey.bundled("emg-gestures/model.safetensors"))
     before = factory.weights_crc32
     person = journey.unseen_people(data)[0]
-    recording = journey.personalized(factory, data, person)
-    shuffled = journey.personalized(factory, data, person, "shuffled")
-    assert factory.weights_crc32 == before
-    assert len({before, recording.weights_crc32, shuffled.weights_crc32}) == 3
+    personal = journey.personalized(factory, data, person)
+    assert factory.weights_crc32 == before != personal.weights_crc32
