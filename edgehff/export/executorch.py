@@ -236,6 +236,7 @@ def quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), _filtered_stderr():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of others' code: nothing of ours runs in here
         for message in _KNOWN_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
         for logger in loggers:
