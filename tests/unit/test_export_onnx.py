@@ -217,13 +217,13 @@ def test_the_same_model_gives_the_same_bytes():
 def cases(draw):
     """A trained network of any kind, and its data.
 
-    Of networks with fewer than 8 outputs in a layer, one in 200 has a sample for which so few outputs are
-    left, and these so small, that the core's rounding alone turns its direction.
+    Where means of logarithms are taken off, layers have at least 8 outputs: of narrower ones, one network in
+    200 has a sample that leaves so few outputs, and so small ones, that the core's table of log2 shows.
     """
     raw = draw(st.sampled_from(["uint8", "int8", "int16", "float32"]))
     window, log = draw(st.booleans()), draw(st.booleans())
     moments = draw(st.sampled_from(["center", "standardize", None]))
-    if moments == "center" and raw in ("int16", "float32"):
+    if moments == "center" and (raw in ("int16", "float32") or (window and not log)):
         moments = None
     n = 6 * draw(st.integers(2, 4))
     encoder = EncoderRecipe(
@@ -233,7 +233,8 @@ def cases(draw):
         bias=draw(st.sampled_from([0, 0, 4096, -500])),
         **({moments: True} if moments else {}),
     )
-    layers = tuple(draw(st.lists(st.integers(8, 40), min_size=1, max_size=4)))
+    narrowest = 8 if log and moments else 4
+    layers = tuple(draw(st.lists(st.integers(narrowest, 40), min_size=1, max_size=4)))
     join = draw(st.sampled_from(["sum_logp", "last", "weighted"]))
     recipe = Recipe(
         layers=layers, arith=draw(st.sampled_from(["int8", "int16"])), epochs=1, encoder=encoder,
