@@ -52,13 +52,6 @@ def loud_floats():
     return data
 
 
-def faint():
-    """Windows of -1, 0 and 1, whose roots are small numbers."""
-    data = blobs((10, 4), "int8", size=0.4)
-    data.x[...] = data.x.clip(-1, 1)
-    return data
-
-
 WINDOW = {"features": ("mav", "rms", "wl"), "segments": 5, "log": True}
 DATA = {
     "digits": lambda: load("digits"),
@@ -67,7 +60,6 @@ DATA = {
     "spiked": spiked,
     "ticks": lambda: spiked("float32"),
     "floats": loud_floats,
-    "faint": faint,
 }
 MODELS = {
     "plain": ("digits", Recipe(layers=(24, 16), data="digits")),
@@ -82,7 +74,6 @@ MODELS = {
     "spiked": ("spiked", Recipe(layers=(16, 8), encoder=EncoderRecipe(center=True))),
     "ticks": ("ticks", Recipe(layers=(16, 8))),
     "floats": ("floats", Recipe(layers=(16, 8), encoder=EncoderRecipe(standardize=True))),
-    "faint": ("faint", Recipe(layers=(16, 8), encoder=EncoderRecipe(features=("rms",), segments=5))),
 }
 """Name to data and recipe; `small`, with int8 prototypes, and `float` are made of `plain`."""
 

@@ -74,6 +74,11 @@ def export(
     from edgehff.model import file as files
 
     form = form_of(target, backend)
+    context = click.get_current_context()
+    for name in ("backend", "batch"):
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and target == "onnx":
+            raise click.UsageError(f"--{name} is of --target executorch; ONNX takes any batch", context)
     form.check_installed()
     model = files.default_model(Path()) if model is None else model
     path = model.with_suffix(form.suffix) if file is None else file
@@ -156,7 +161,7 @@ def parity_fields(parity: Parity) -> dict[str, Any]:
     """A parity as the JSON names it, with the bounds it was held to."""
     from dataclasses import asdict
 
-    from edgehff.export.verify import BOUND, MIN_AGREEMENT
+    from edgehff.export.verify import BOUND, MIN_AGREEMENT, SPEC_BOUND
 
-    bounds = {"argmax_agreement": MIN_AGREEMENT, "worst_margin": BOUND}
+    bounds = {"argmax_agreement": MIN_AGREEMENT, "worst_margin": BOUND, "spec_diff": SPEC_BOUND}
     return {**asdict(parity), "bounds": bounds}

@@ -97,7 +97,10 @@ def _rows(output: Output, names: list[str], samples: Path | None, data: str | No
     assert samples is not None
     try:
         with samples.open("rb") as stream:
-            return np.load(stream, allow_pickle=False), None
+            found = np.load(stream, allow_pickle=False)
+            if not isinstance(found, np.ndarray) or found.ndim < 1 or found.dtype.kind not in "iuf":
+                raise ValueError("it holds no array of samples")
+            return found, None
     except OSError as error:
         raise DataError(f"cannot read {samples}: {error.strerror}", hint="give an .npy file") from error
     except (ValueError, EOFError) as error:

@@ -74,7 +74,7 @@ def verify(output: Output, model: Path | None, targets: str | None, data: str | 
         worst = next(e for e in ran if not e["passed"])
         raise CheckFailed(
             f"{worst['target']}: {worst['reason']}",
-            hint=f"edgehff export --target {worst['target'].split('-')[0]} {model} writes it anew",
+            hint=f"edgehff export {FORMS[worst['target']].command} {model} writes it anew",
         )
 
 
@@ -102,9 +102,15 @@ def _parity(
     """The file (None: built for the occasion), the runtime and the parity of one form."""
     import tempfile
 
+    from edgehff.errors import ModelFileError
+    from edgehff.export.verify import failed
+
     path = model.with_suffix(form.suffix)
     if path.is_file():
-        artifact = form.open(path)
+        try:
+            artifact = form.open(path)
+        except ModelFileError as error:
+            return str(path), "", failed(proof.n_rows, error.message)
         return str(path), artifact.runtime, proof.check(artifact)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / f"model{form.suffix}"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehff.errors import ModelFileError, ShapeError
+from edgehff.errors import DataError, ModelFileError, ShapeError
 from edgehff.export import metadata
 from edgehff.extras import installed, require, require_executorch
 
@@ -37,8 +37,8 @@ class Artifact(ABC):
     @property
     def max_batch(self) -> int | None:
         """The most rows of one run; None: any number."""
-        value = self.metadata.get("max_batch")
-        return value if isinstance(value, int) else None
+        value: int | None = self.metadata.get("max_batch")
+        return value
 
     def run(self, samples: NDArray[Any]) -> Float:
         """One run of the runtime: similarities, (n, 1 + n_layers, n_classes), joined ones first.
@@ -68,7 +68,7 @@ class Artifact(ABC):
     def similarities(self, samples: NDArray[Any], batch: int | None = None) -> Float:
         """As run, for any number of rows: batch after batch, of the largest size that the file takes."""
         size = batch or self.max_batch or BATCH
-        if not len(samples):
+        if samples.ndim < 1 or not len(samples):
             raise ShapeError("there are no samples", hint="give one row a sample")
         parts = [self.run(samples[at : at + size]) for at in range(0, len(samples), size)]
         return np.concatenate(parts)
@@ -83,12 +83,12 @@ class Artifact(ABC):
 
     @abstractmethod
     def _run(self, x: NDArray[Any]) -> list[Float]:
-        """The outputs in the order of the metadata, as arrays of their own."""
+        """The outputs in the order of the metadata; the next run may write over them."""
 
     def _checked(self, samples: NDArray[Any]) -> NDArray[Any]:
         takes = self.metadata["input_dtype"]
-        raw = self.metadata.get("encoder", {}).get("raw")
-        exact = takes == "float32" and self.metadata["encoder"].get("input_scale") is None
+        raw = self.metadata["encoder"]["raw"]
+        exact = takes == "float32" and self.metadata["encoder"]["input_scale"] is None
         if samples.dtype.name != takes and not (exact and samples.dtype.name == raw):
             also = f" or {raw}" if exact else ""
             raise ShapeError(
@@ -106,6 +106,8 @@ class Artifact(ABC):
             raise ShapeError(
                 f"a sample has shape {found}, {self.path.name} takes {shape}", hint="bring time to the front"
             )
+        if samples.dtype.kind == "f" and not np.isfinite(samples).all():
+            raise DataError("samples hold NaN or infinite values", hint="remove those rows, or fill the gaps")
         return np.ascontiguousarray(samples.reshape(len(samples), *shape), dtype=takes)
 
 
@@ -123,11 +125,11 @@ class OnnxArtifact(Artifact):
             session = onnxruntime.InferenceSession(
                 path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
+            text = session.get_modelmeta().custom_metadata_map.get(metadata.KEY, "")
         except Exception as error:  # onnxruntime's own classes share no base but Exception
             raise ModelFileError(
                 f"onnxruntime does not load {path}: {_first_line(error)}", hint=_AGAIN
             ) from error
-        text = session.get_modelmeta().custom_metadata_map.get(metadata.KEY, "")
         super().__init__(path, metadata.from_text(text, path), f"onnxruntime {onnxruntime.__version__}")
         self._session = session
         self._names = self.metadata["outputs"]
@@ -164,7 +166,10 @@ class OnnxReferenceArtifact(Artifact):
         return lambda: self._run(x)
 
     def _run(self, x: NDArray[Any]) -> list[Float]:
-        return list(self._evaluator.run(self.metadata["outputs"], {"samples": x}))
+        try:
+            return list(self._evaluator.run(self.metadata["outputs"], {"samples": x}))
+        except Exception as error:
+            raise ModelFileError(f"{self.path} does not run: {_first_line(error)}", hint=_AGAIN) from error
 
 
 class ExecutorchArtifact(Artifact):
@@ -178,6 +183,9 @@ class ExecutorchArtifact(Artifact):
         require_executorch()
         from edgehff.export.executorch import quiet
 
+        data = path.read_bytes()
+        if data[4:6] != b"ET":
+            raise ModelFileError(f"{path} is no ExecuTorch program", hint=_AGAIN)  # whose reader would abort
         with quiet():
             from executorch.extension.pybindings import portable_lib
             from executorch.runtime import Runtime, Verification
@@ -185,9 +193,7 @@ class ExecutorchArtifact(Artifact):
             if threads not in (0, portable_lib._threadpool_get_thread_count()):
                 portable_lib._unsafe_reset_threadpool(threads)
             try:
-                program = Runtime.get().load_program(
-                    path.read_bytes(), verification=Verification.InternalConsistency
-                )
+                program = Runtime.get().load_program(data, verification=Verification.InternalConsistency)
                 method = program.load_method("forward") if "forward" in program.method_names else None
                 told = (
                     program.load_method(metadata.METHOD).execute([])
@@ -221,7 +227,7 @@ class ExecutorchArtifact(Artifact):
             self._warm = True
         except RuntimeError as error:
             raise ModelFileError(f"{self.path} does not run: {_first_line(error)}", hint=_AGAIN) from error
-        return [output.numpy().copy() for output in outputs]  # the next run writes over them
+        return [output.numpy() for output in outputs]
 
 
 def open_artifact(path: str | Path, *, reference: bool = False) -> Artifact:
@@ -239,6 +245,8 @@ def open_artifact(path: str | Path, *, reference: bool = False) -> Artifact:
         )
     try:
         size = path.stat().st_size
+        if not path.is_file():
+            raise ModelFileError(f"{path} is no file", hint="edgehff export --target onnx MODEL writes one")
     except OSError as error:
         raise ModelFileError(
             f"cannot read {path}: {error.strerror}", hint="edgehff export --target onnx MODEL writes one"

@@ -41,6 +41,11 @@ class Form:
     reference: bool = False
 
     @property
+    def command(self) -> str:
+        """The options of `edgehff export` that mean this form."""
+        return f"--target {self.target}" + (" --backend portable" if self.backend == "portable" else "")
+
+    @property
     def ending(self) -> str:
         """What the name of any such file ends in."""
         return Path(f"model{self.suffix}").suffix
@@ -123,8 +128,9 @@ class Proof:
     def check(self, artifact: Artifact) -> verify.Parity:
         """One file's parity; a file of other weights, or one that does not run, does not pass."""
         try:
-            bits = artifact.metadata.get("prototype_bits", 16)
-            network = with_prototypes(self.network, bits if bits != 32 else None)
+            network, meta = self.network, artifact.metadata
+            if isinstance(network, Network) and meta["prototype_bits"] == 8:
+                network = network.with_int8_prototypes()
             verify.check_origin(artifact, network)
             return verify.compare(artifact, self._reference(network), self.raw, self.n_rows)
         except EdgehffError as error:
@@ -161,6 +167,7 @@ def proof_of(network: AnyNetwork, data: Dataset | None) -> Proof:
         made = rows.astype(probes.dtype) if scale is None else (rows / scale).astype(np.float32)
         return Proof(network, np.concatenate([made, probes]), MADE_UP, "made-up samples")
     test = data.rows(train_test(data)[1])
+    network.encode(test.x[:1])  # says it where dtype or shape are another model's
     x = test.x.reshape(len(test), *probes.shape[1:])
     if network.encoding.input_scale is not None:
         x = x.astype(np.float32)  # what files take; the core is given the same

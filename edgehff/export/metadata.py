@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import edgehff
@@ -67,15 +68,50 @@ def from_text(text: str, path: object) -> dict[str, Any]:
         ModelFileError: no document of ours, or of another format.
     """
     hint = "edgehff export --target onnx writes such a file"
+    if not text:
+        raise ModelFileError(f"{path} has no metadata of edgehff", hint=hint)
+    if len(text) > MAX_BYTES:
+        raise ModelFileError(f"{path}: the metadata have {len(text)} characters, too many", hint=hint)
     try:
-        document = json.loads(text) if len(text) <= MAX_BYTES else None
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: the metadata are damaged: {error}", hint=hint) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         found = document.get("format") if isinstance(document, dict) else None
         raise ModelFileError(f"{path}: the metadata have format {str(found)[:80]!r}, not {FORMAT}", hint=hint)
-    wanted = {"class_names": list, "sample_shape": list, "input_dtype": str, "sizes": list, "outputs": list}
-    for name, kind in wanted.items():
-        if not isinstance(document.get(name), kind):
-            raise ModelFileError(f"{path}: the metadata have no {name}", hint=hint)
+    for name, fits in _FIELDS.items():
+        if not fits(document.get(name)):
+            found = str(document.get(name))[:80]
+            raise ModelFileError(f"{path}: the metadata are damaged: {name} is {found}", hint=hint)
     return document
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and len(value) > 0 and all(map(fits, value))
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "edgehff_version": _is_text,
+    "weights_crc32": _is_text,
+    "arith": _is_text,
+    "norm": _is_text,
+    "input_dtype": lambda value: value in ("uint8", "int8", "int16", "float32"),
+    "prototype_bits": lambda value: value in (8, 16, 32),
+    "class_names": _list_of(_is_text),
+    "outputs": _list_of(_is_text),
+    "sizes": _list_of(_is_count),
+    "sample_shape": _list_of(_is_count),
+    "max_batch": lambda value: value is None or _is_count(value),
+    "encoder": lambda value: (
+        isinstance(value, dict) and {"raw", "input_scale", "features", "log", "standardized"} <= set(value)
+    ),
+}
+"""What is used of a document, and what it must be."""

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgehff.export import metadata
-from edgehff.export.program import LOG2_STEPS, Z_LIMIT, Program, ProgramLayer, program_of
+from edgehff.export.program import LOG2_STEPS, Program, ProgramLayer, program_of
+from edgehff.model.exact import Z_LIMIT
 from edgehff.model.float_network import FloatNetwork
 from edgehff.model.network import Network
 
@@ -107,12 +108,8 @@ def _encoder(g: _Graph, program: Program, dtype: str) -> str:
         return f
     offset, gain = standardization
     centered = g.node("Sub", [f, g.constant("offset", offset)], "centered")
-    if (gain == 1).all():
-        return centered
     scaled = g.node("Mul", [centered, g.constant("gain", gain)], "standardized")
-    halved = g.node("Add", [scaled, g.constant("half", 0.5)], "standardized_half")
-    floored = g.node("Floor", [halved], "standardized_rounded")
-    return g.node("Clip", [floored, g.constant("z_low", -Z_LIMIT), g.constant("z_high", Z_LIMIT)], "z")
+    return g.node("Clip", [scaled, g.constant("z_low", -Z_LIMIT), g.constant("z_high", Z_LIMIT)], "z")
 
 
 def _plain(g: _Graph, program: Program, x: str) -> str:
@@ -148,7 +145,7 @@ def _window(g: _Graph, program: Program, x: str) -> str:
         if name == "rms":
             unit = 16 * length
             times = g.node("Mul", [total, g.constant("rms_factor", float(256 * length))], "rms_scaled")
-            total = g.node("Floor", [g.node("Sqrt", [times], "rms_root")], "rms_floor")
+            total = g.node("Sqrt", [times], "rms_root")
         flattened = g.node("Reshape", [total, flat], f"{name}_flat")
         parts.append(_log2(g, flattened, unit, name) if e.log else flattened)
     return g.node("Concat", parts, "features", axis=1)

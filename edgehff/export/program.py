@@ -22,14 +22,12 @@ from edgehff import spec
 from edgehff.core import ONE
 from edgehff.errors import ModelFileError
 from edgehff.model.encoding import Encoding
+from edgehff.model.exact import LOG2_ONE
 from edgehff.model.float_network import FloatLayer, FloatNetwork, join_shares
 from edgehff.model.network import Layer, Network
 
 Float = NDArray[np.float32]
-LOG2_STEPS = 65536 / math.log(2)
-"""The core's log2 is in Q16."""
-
-Z_LIMIT = 32767.0
+LOG2_STEPS = LOG2_ONE / math.log(2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +73,7 @@ class Program:
 
     @property
     def standardization(self) -> tuple[Float, Float] | None:
-        """(offset, gain), float32 a feature: z = floor((f - offset) * gain + 1/2); or None."""
+        """(offset, gain), float32 a feature: z = (f - offset) * gain, limited to Z_LIMIT; or None."""
         e = self.encoding
         if e.offset is None or e.gain is None:
             return None

@@ -18,18 +18,20 @@ from edgehff.model.encoding import Encoding
 from edgehff.model.float_network import FloatNetwork, float_view, joined
 from edgehff.model.network import Network
 
-SPEC_BOUND, SPEC_BOUND_LOG = 1e-4, 1e-3
-"""A cosine: by how much a similarity of any layer and sample may differ from spec.py's in float64 on the very
-weights of the model. Graphs in float32 were seen to differ by 1e-6; where the encoder takes logarithms, whose
-table in the core is good to 2e-4, by 3e-4."""
+SPEC_BOUND = 1e-4
+"""A cosine: by how much a similarity of any layer and sample may differ from the specification in float64 on
+the very weights of the model. Graphs in float32 were seen to differ by 1e-6."""
 
 BOUND = 2e-3
 """A cosine: how close the C core's two best classes must lie where a file answers otherwise. The core rounds
-directions and cosines to 2^-14, which moves its similarities by 1e-4 to 5e-4, and those of samples that
-hardly move a layer by up to 1.6e-3; `outliers` counts samples that it moved by more than this."""
+features to integers and directions to 2^-14, which moves its similarities by 1e-4 to 5e-4, and those of
+samples that hardly move a layer by up to 1.6e-3; `outliers` counts what it moved by more than this."""
 
 MIN_AGREEMENT = 0.999
 """Share of samples to be answered as the core does. One may always differ, however few there are."""
+
+_NOT_A_NUMBER = 1e9
+"""The distance of what is no number: finite, so that JSON has a word for it."""
 
 Float = NDArray[np.float64]
 
@@ -39,13 +41,11 @@ class Reference:
     """What a model says of n samples: its specification, and the C core.
 
     spec: (n, 1 + n_layers, n_classes), similarities of spec.py in float64, joined ones first.
-    spec_bound: by how much a file may differ from them.
     core: the same of the C core; of a float model, which the core does not know, spec again.
     answers: (n,), the core's classes.  margins: (n,), by how much its best class leads the second, cosines.
     """
 
     spec: Float
-    spec_bound: float
     core: Float
     answers: NDArray[np.integer[Any]]
     margins: Float
@@ -79,16 +79,15 @@ def reference(network: Network | FloatNetwork, raw: NDArray[Any]) -> Reference:
     """The model's answers to raw samples, (n, *sample_shape)."""
     exact = float_view(network) if isinstance(network, Network) else network
     spec = _with_joined(exact.layer_similarities(exact.encode(raw)), network)
-    bound = SPEC_BOUND_LOG if network.encoding.log else SPEC_BOUND
     if isinstance(network, FloatNetwork):
         best = np.sort(spec[:, 0], axis=1)
-        return Reference(spec, bound, spec, spec[:, 0].argmax(axis=1), best[:, -1] - best[:, -2])
+        return Reference(spec, spec, spec[:, 0].argmax(axis=1), best[:, -1] - best[:, -2])
     net, x = network.to_core(), network.encode(raw)
     cosine = 65536.0 * net.config.kappa / 1024.0  # base-2 logits in Q16 of one cosine
     core = _with_joined(net.layer_scores(x) / cosine, network)
     best = np.sort(net.scores(x), axis=1).astype(np.float64)
     margins = (best[:, -1] - best[:, -2]) / (cosine * max(_total_weight(network), 1e-9))
-    return Reference(spec, bound, core, net.predict(x), margins)
+    return Reference(spec, core, net.predict(x), margins)
 
 
 def compare(artifact: Artifact, truth: Reference, raw: NDArray[Any], n_rows: int) -> Parity:
@@ -102,7 +101,7 @@ def compare(artifact: Artifact, truth: Reference, raw: NDArray[Any], n_rows: int
         reason = f"{found.shape[1] - 1} layers of {found.shape[2]} classes, the model has other ones"
         return failed(n_rows, reason, first=0)
     diffs = _distance(found, truth.spec).max(axis=0)
-    wrong = [i - 1 for i, d in enumerate(diffs) if d > truth.spec_bound]
+    wrong = [i - 1 for i, d in enumerate(diffs) if d > SPEC_BOUND]
     first = None if not wrong else next((i for i in wrong if i >= 0), -1)
     off = _distance(found, truth.core).max(axis=1)
     outliers, allowed = int((off[:n_rows] > BOUND).sum()), max(1, int(n_rows * (1 - MIN_AGREEMENT)))
@@ -111,7 +110,7 @@ def compare(artifact: Artifact, truth: Reference, raw: NDArray[Any], n_rows: int
     reason = ""
     if first is not None:
         where = "the joining of layers" if first == -1 else f"layer {first}"
-        reason = f"{where} is {diffs[first + 1]:.2g} off the specification, {truth.spec_bound:g} is allowed"
+        reason = f"{where} is {diffs[first + 1]:.2g} off the specification, {SPEC_BOUND:g} is allowed"
         reason += ": the encoder, or this layer's weights or prototypes" if first == 0 else ""
     elif worst >= BOUND:
         reason = f"an answer differs where the core's margin is {worst:.2g}, below {BOUND:g} is allowed"
@@ -139,12 +138,18 @@ def failed(n_rows: int, reason: str, first: int | None = None) -> Parity:
 
 def check_origin(artifact: Artifact, network: Network | FloatNetwork) -> None:
     """CheckFailed where the file was not exported from this network."""
-    told, crc = artifact.metadata.get("weights_crc32"), f"{network.weights_crc32:08x}"
-    if told != crc:
-        raise CheckFailed(
-            f"{artifact.path.name} was exported from the weights {told}, the model's are {crc}",
-            hint=f"edgehff export --target {artifact.metadata.get('target', 'onnx')} writes it anew",
-        )
+    meta = artifact.metadata
+    ours = {
+        "weights_crc32": f"{network.weights_crc32:08x}",
+        "class_names": list(network.class_names),
+    }
+    for name, value in ours.items():
+        if meta[name] != value:
+            raise CheckFailed(
+                f"{artifact.path.name} was exported from another model: its {name} are "
+                f"{str(meta[name])[:80]}, this model's {str(value)[:80]}",
+                hint="edgehff export writes it anew",
+            )
 
 
 def probes(encoding: Encoding) -> NDArray[Any]:
@@ -164,8 +169,9 @@ def _with_joined(each: Float, network: Network | FloatNetwork) -> Float:
 
 
 def _distance(found: NDArray[Any], truth: Float) -> Float:
-    """The largest difference over classes, (n, 1 + n_layers); infinite for NaN."""
-    out: Float = np.nan_to_num(np.abs(found - truth), nan=np.inf).max(axis=2)
+    """The largest difference over classes, (n, 1 + n_layers); _NOT_A_NUMBER for NaN."""
+    apart = np.abs(found.astype(np.float64) - truth)
+    out: Float = np.nan_to_num(apart, nan=_NOT_A_NUMBER, posinf=_NOT_A_NUMBER).max(axis=2)
     return out
 
 

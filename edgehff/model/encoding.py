@@ -88,19 +88,6 @@ class Encoding:
             gain_shift=self.gain_shift,
         )
 
-    def standardized(self, x: NDArray[Any]) -> NDArray[np.int64]:
-        """What the core's encoder brings to length 1: offset, gain and bias applied, (n, n_features).
-
-        x: samples as quantize_raw takes them.
-        """
-        z = self.to_core().raw_features(self.quantize_raw(x)).astype(np.int64)
-        if self.offset is not None and self.gain is not None:
-            z = (z - self.offset) * self.gain.astype(np.int64)
-            z = np.clip((z + ((1 << self.gain_shift) >> 1)) >> self.gain_shift, -32767, 32767)
-        if self.bias:
-            z = np.concatenate([z, np.full((len(z), 1), self.bias)], axis=1)
-        return z
-
     def quantize_raw(self, x: NDArray[Any]) -> NDArray[Any]:
         """Samples as the core takes them: integers as they are, floats times input_scale, saturated to int16.
 

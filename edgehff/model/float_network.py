@@ -14,6 +14,7 @@ from edgehff import spec
 from edgehff.core import ONE
 from edgehff.errors import ShapeError
 from edgehff.model.encoding import Encoding
+from edgehff.model.exact import encoded
 from edgehff.model.network import Network
 from edgehff.recipe import Recipe
 
@@ -63,8 +64,8 @@ class FloatNetwork:
         return crc
 
     def encode(self, raw: NDArray[Any]) -> NDArray[np.float64]:
-        """Raw samples as unit vectors, (n, n_in): the core's features, brought to length 1 in float64."""
-        z = self.encoding.standardized(raw).astype(np.float64)
+        """Raw samples as unit vectors, (n, n_in), in float64 without the core's roundings."""
+        z = encoded(self.encoding, raw)
         out: NDArray[np.float64] = z / np.sqrt((z * z).sum(axis=1, keepdims=True) + spec.EPS)
         return out
 
