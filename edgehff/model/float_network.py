@@ -15,7 +15,7 @@ from edgehff.core import ONE
 from edgehff.errors import ShapeError
 from edgehff.model.encoding import Encoding
 from edgehff.model.exact import encoded
-from edgehff.model.network import Network
+from edgehff.model.network import Network, check_array, check_counts
 from edgehff.recipe import Recipe
 
 _ROWS = 4096
@@ -131,29 +131,14 @@ def joined(similarities: NDArray[np.float64], recipe: Recipe) -> NDArray[np.floa
 def _check(n: FloatNetwork) -> None:
     if n.recipe.arith != "float":
         raise ShapeError(f"a float network with arith = {n.recipe.arith!r}", hint='arith = "float"')
-    if len(n.layers) != len(n.recipe.layers):
-        raise ShapeError(
-            f"{len(n.layers)} layers, the recipe has {len(n.recipe.layers)}",
-            hint="compare the recipe with the model's",
-        )
-    if not 2 <= len(n.class_names) <= 1024 or len(set(n.class_names)) < len(n.class_names):
-        raise ShapeError(
-            f"{len(n.class_names)} class names, {len(set(n.class_names))} of them distinct",
-            hint="a network has 2 to 1024 classes, each with its own name",
-        )
-    if not 0 <= n.step < 2**32:
-        raise ShapeError(f"step = {n.step} does not fit 32 bits", hint="step = 0 starts anew")
+    check_counts(n.recipe, n.class_names, len(n.layers), n.step)
     dims = (n.encoding.n_features, *n.recipe.layers)
     protos = (len(n.class_names), n.recipe.prototypes_per_class)
     for i, layer in enumerate(n.layers):
         shapes = {"weight": (dims[i + 1], dims[i]), "prototypes": (*protos, dims[i + 1])}
         for name, shape in shapes.items():
             array = getattr(layer, name)
-            if array.dtype != np.float32 or array.shape != shape:
-                raise ShapeError(
-                    f"layer {i}: {name} is {array.dtype} {array.shape}, float32 {shape} is needed",
-                    hint="compare the recipe, the class names and the encoder with the layers",
-                )
+            check_array(i, name, array, np.dtype(np.float32), shape)
             if not np.isfinite(array).all():
                 raise ShapeError(
                     f"layer {i}: {name} holds NaN or infinite values",

@@ -134,35 +134,40 @@ def _frozen(view: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
+def check_counts(recipe: Recipe, class_names: tuple[str, ...], n_layers: int, step: int) -> None:
+    """ShapeError where layers, classes or steps are not as many as a network of this recipe has."""
+    if not 0 <= step < 2**32:
+        raise ShapeError(f"step = {step} does not fit 32 bits", hint="step = 0 starts anew")
+    if n_layers != len(recipe.layers):
+        raise ShapeError(
+            f"{n_layers} layers, the recipe has {len(recipe.layers)}",
+            hint="compare the recipe with the model's",
+        )
+    if not 2 <= len(class_names) <= 1024 or len(set(class_names)) < len(class_names):
+        raise ShapeError(
+            f"{len(class_names)} class names, {len(set(class_names))} of them distinct",
+            hint="a network has 2 to 1024 classes, each with its own name",
+        )
+
+
 def _check(n: Network) -> None:
     if n.proto_bits not in (8, 16):
         raise ShapeError(f"proto_bits = {n.proto_bits} is neither 8 nor 16", hint="proto_bits = 16")
-    if not 0 <= n.step < 2**32:
-        raise ShapeError(f"step = {n.step} does not fit 32 bits", hint="step = 0 starts anew")
-    if len(n.layers) != len(n.recipe.layers):
-        raise ShapeError(
-            f"{len(n.layers)} layers, the recipe has {len(n.recipe.layers)}",
-            hint="compare the recipe with the model's",
-        )
-    if not 2 <= len(n.class_names) <= 1024 or len(set(n.class_names)) < len(n.class_names):
-        raise ShapeError(
-            f"{len(n.class_names)} class names, {len(set(n.class_names))} of them distinct",
-            hint="a network has 2 to 1024 classes, each with its own name",
-        )
+    check_counts(n.recipe, n.class_names, len(n.layers), n.step)
     config = n.config
     protos = (config.n_classes, config.n_per_class)
     proto_dtype = np.dtype("int8" if n.proto_bits == 8 else "int16")
     for i, layer in enumerate(n.layers):
         n_in, n_out = config.dims[i], config.dims[i + 1]
-        _check_array(i, "weight", layer.weight, np.dtype(config.arith), (n_out, n_in))
-        _check_array(i, "prototypes", layer.prototypes, proto_dtype, (*protos, n_out))
+        check_array(i, "weight", layer.weight, np.dtype(config.arith), (n_out, n_in))
+        check_array(i, "prototypes", layer.prototypes, proto_dtype, (*protos, n_out))
         if (layer.prototype_scales is None) != (n.proto_bits == 16):
             raise ShapeError(
                 f"layer {i} has {'no ' if n.proto_bits == 8 else ''}prototype scales at {n.proto_bits} bits",
                 hint="int8 prototypes have scales, int16 ones have none",
             )
         if layer.prototype_scales is not None:
-            _check_array(i, "prototype_scales", layer.prototype_scales, np.dtype(np.uint16), protos)
+            check_array(i, "prototype_scales", layer.prototype_scales, np.dtype(np.uint16), protos)
         if not 0 <= layer.norm_sum < 2**32:
             raise ShapeError(
                 f"layer {i}: norm_sum = {layer.norm_sum} does not fit 32 bits",
@@ -170,9 +175,10 @@ def _check(n: Network) -> None:
             )
 
 
-def _check_array(
+def check_array(
     layer: int, name: str, array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> None:
+    """ShapeError where an array of a layer has another dtype or shape."""
     if array.dtype != dtype or array.shape != shape:
         raise ShapeError(
             f"layer {layer}: {name} is {array.dtype} {array.shape}, {dtype} {shape} is needed",
