@@ -39,7 +39,7 @@ def unseen_people(data: Dataset) -> list[int]:
 
 
 def pretrained(data: Dataset, unseen: list[int]) -> FloatNetwork:
-    """A float network from everyone but the unseen, by the bundled recipe.
+    """A float network from everyone's first series but the unseen's, by the bundled recipe.
 
     Raises:
         MissingToolError: torch is not installed.
@@ -49,7 +49,8 @@ def pretrained(data: Dataset, unseen: list[int]) -> FloatNetwork:
 
     recipe = recipes.load(bundled(f"{MODEL}/recipe.toml")).replace(arith="float")
     assert data.group is not None
-    return in_float.trained(recipe, data.rows(~np.isin(data.group, unseen)))
+    assert data.is_test is not None
+    return in_float.trained(recipe, data.rows(~np.isin(data.group, unseen) & ~data.is_test))
 
 
 def run(data: Dataset) -> Iterator[dict[str, Any]]:
