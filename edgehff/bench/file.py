@@ -18,9 +18,7 @@ from edgehff.export.forms import FORMS, AnyNetwork, Form, proof_of
 ROUNDS, REPEATS = 20, 50
 
 
-def run(
-    network: AnyNetwork, data: Dataset | None, forms: list[str] | None = None
-) -> Iterator[dict[str, Any]]:
+def run(network: AnyNetwork, data: Dataset | None) -> Iterator[dict[str, Any]]:
     """One document a form: bytes, arena_bytes, microseconds, and their ratio to eager torch.
 
     Times are of one sample, from raw to similarities, in the runtime alone: the smallest mean of REPEATS
@@ -43,12 +41,13 @@ def run(
     entries: list[dict[str, Any]] = []
     calls: list[Callable[[], Any]] = [_eager(module, x)]
     with tempfile.TemporaryDirectory() as folder:
-        for name in forms or [n for n, form in FORMS.items() if not form.reference]:
-            form = FORMS[name]
+        for form in FORMS.values():
+            if form.reference:
+                continue
             try:
                 form.check_installed()
             except MissingToolError as error:
-                entries.append({"target": name, "skipped": f"{error.message}: {error.hint}"})
+                entries.append({"target": form.name, "skipped": f"{error.message}: {error.hint}"})
                 continue
             entry, call = _prepared(form, network, Path(folder), raw)
             entries.append(entry)

@@ -44,7 +44,7 @@ def decayed(p: PretrainRecipe, step: int, steps: int) -> float:
 
 
 def train(
-    recipe: Recipe, rows: Dataset, validation: Dataset | None = None, *, device: str = "cpu"
+    recipe: Recipe, rows: Dataset, validation: Dataset | None = None
 ) -> Iterator[Advanced | EpochDone | Trained[FloatNetwork]]:
     """Train a new float network on rows, recipe.pretrain.epochs times; the last event is Trained.
 
@@ -62,18 +62,18 @@ def train(
     p = recipe.pretrain
     encoding = fit_encoding(rows.x, recipe.encoder)
     encoder = encoding.to_core()
-    x = torch.from_numpy(encoder.encode(encoding.quantize_raw(rows.x))).to(device)
+    x = torch.from_numpy(encoder.encode(encoding.quantize_raw(rows.x)))
     sizes(recipe.replace(arith="int16").core_config(encoder.n_features, rows.n_classes))
-    y = torch.from_numpy(rows.y.astype(np.int64)).to(device)
+    y = torch.from_numpy(rows.y.astype(np.int64))
     held = None if validation is None else encoder.encode(encoding.quantize_raw(validation.x))
     generator = torch.Generator().manual_seed(recipe.seed)
-    network = HFFNetwork(recipe, encoder.n_features, rows.n_classes, generator).to(device)
+    network = HFFNetwork(recipe, encoder.n_features, rows.n_classes, generator)
     learner = _Learner(network, p, math.ceil(len(rows) / p.batch_size) * p.epochs, recipe.seed)
     seconds, steps = 0.0, 0
     threads = torch.get_num_threads()
     largest = p.batch_size * max(layer.weight.numel() for layer in learner.layers)
     for epoch in range(p.epochs):
-        order = torch.from_numpy(pass_order(len(rows), recipe.seed, epoch)).to(device)
+        order = torch.from_numpy(pass_order(len(rows), recipe.seed, epoch))
         right = 0
         for at in torch.split(order, p.batch_size):
             began = time.perf_counter()
@@ -126,10 +126,7 @@ def norm_means(network: HFFNetwork, x: Tensor) -> list[float]:
 @torch.no_grad()
 def predict(network: HFFNetwork, x: NDArray[np.int16]) -> NDArray[np.int64]:
     """The class of each encoded sample, int16 Q14, shape (n, n_in)."""
-    device = next(network.parameters()).device
-    parts = [
-        network(part.to(device) / ONE).argmax(1).cpu() for part in torch.split(torch.from_numpy(x), _ROWS)
-    ]
+    parts = [network(part / ONE).argmax(1) for part in torch.split(torch.from_numpy(x), _ROWS)]
     answers: NDArray[np.int64] = torch.cat(parts).numpy()
     return answers
 
@@ -141,8 +138,7 @@ class _Learner:
         self.layers = [layer for layer in network.layers if isinstance(layer, HFFLinear)]
         self.network, self.p, self.step, self.steps = network, p, 0, steps
         self.optimizers = [optimizer_of(layer, p) for layer in self.layers]
-        device = self.layers[0].weight.device
-        self.generator = torch.Generator(device=device).manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
         self.learned = [0] * len(self.layers)
 
     @torch.no_grad()
@@ -168,5 +164,5 @@ class _Learner:
     def _dropped(self, x: Tensor) -> Tensor:
         if not self.p.dropout:
             return x
-        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.p.dropout
+        kept = torch.rand(x.shape, generator=self.generator) >= self.p.dropout
         return torch.nn.functional.normalize(x * kept, dim=1)
