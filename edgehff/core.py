@@ -5,6 +5,7 @@ Every array is checked here for dtype, dimensions and contiguity, and never conv
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from edgehff._ffi import ffi, lib
 from edgehff.errors import CoreError, EdgehffError, ModelFileError, ShapeError
 from edgehff.recipe import ARITHS, FEATURES, JOINS, CoreConfig
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 ONE = int(lib.EHFF_ONE)
 MAX_DIM = int(lib.EHFF_MAX_DIM)
 MAX_CLASSES = int(lib.EHFF_MAX_CLASSES)
@@ -180,6 +181,23 @@ class Net:
     def set_gate(self, gate: int) -> None:
         """A layer learns while its own class leads by less than this, cosine Q14; 65535 for always."""
         _call("ehff_net_set_gate", self._net[0], gate)
+
+    def reset(self, seed: int) -> None:
+        """Start again in the same shape: values drawn from this seed, no step taken, all layers learn."""
+        _call("ehff_net_reset", self._net[0], seed)
+
+    def add_class(self) -> None:
+        """One class more, its prototypes drawn as a fresh network's; all else keeps its bits."""
+        config = replace(self.config, n_classes=self.config.n_classes + 1)
+        arena, net = self._allocate(sizes(config)["ram_bytes"])
+        ffi.memmove(arena, self._arena, len(self._arena) * 4)
+        net[0] = ffi.cast("ehff_net *", arena)
+        _call("ehff_net_add_class", net[0], len(arena) * 4)
+        self.config, self._arena, self._net = config, arena, net
+
+    def model_bytes(self, encoder: Encoder | None = None) -> int:
+        """Arena of the network with its encoder, as a board keeps them: ehff_model_bytes."""
+        return int(lib.ehff_model_bytes(self._net[0], ffi.NULL if encoder is None else encoder._c))
 
     @property
     def step(self) -> int:

@@ -47,6 +47,18 @@ class MissingToolError(EdgehffError):
     exit_code = 4
 
 
+class NoDeviceError(EdgehffError):
+    """No board answers there: the port is missing, busy, or what is on it is no edgehff firmware."""
+
+    exit_code = 5
+
+
+class DeviceError(EdgehffError):
+    """A board refused, failed, or answered no more."""
+
+    exit_code = 6
+
+
 class CheckFailed(EdgehffError):  # noqa: N818 (what happened, as design and exit codes name it)
     """A check that was asked for did not hold: a budget, a parity, a replay."""
 

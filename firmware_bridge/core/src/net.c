@@ -134,15 +134,25 @@ static int32_t bell(uint32_t row_key, uint32_t column)
 
 /* Start values: weights of RMS EHFF_W_RMS (7095 = 16 / 147.8 in Q16), prototypes uniform on the sphere.
  * Drawn as step 0xFFFFFFFF of the layer; prototype rows follow the weight rows. */
+static uint32_t draw_key(const ehff_net *net, uint32_t l) { return ehff_layer_key(net->seed, 0xFFFFFFFFu, l); }
+
+void ehff_net_draw_proto(const ehff_net *net, uint32_t l, uint32_t i)
+{
+    const ehff_layer *layer = ehff_layers(net) + l;
+    const uint32_t row = ehff_row_key(draw_key(net, l), layer->n_out + i);
+    int32_t shift, *work = (int32_t *)ehff_at(net, net->scratch);
+    uint32_t j, root;
+    for (j = 0; j < layer->n_out; j++) work[j] = bell(row, j);
+    ehff_unit(work, layer->n_out, (int16_t *)ehff_at(net, layer->protos) + i * layer->n_out, &root, &shift);
+}
+
 static void draw(ehff_net *net)
 {
-    uint32_t l, i, j, root;
-    int32_t shift, *work = (int32_t *)ehff_at(net, net->scratch);
+    uint32_t l, i, j;
     for (l = 0; l < net->n_layers; l++) {
         const ehff_layer *layer = ehff_layers(net) + l;
-        const uint32_t key = ehff_layer_key(net->seed, 0xFFFFFFFFu, l);
         for (i = 0; i < layer->n_out; i++) {
-            const uint32_t row = ehff_row_key(key, i);
+            const uint32_t row = ehff_row_key(draw_key(net, l), i);
             for (j = 0; j < layer->n_in; j++) {
                 const int32_t v = bell(row, j) * 7095;
                 if (net->recipe == EHFF_INT8)
@@ -151,21 +161,27 @@ static void draw(ehff_net *net)
                     ((int16_t *)ehff_at(net, layer->weights))[i * layer->n_in + j] = (int16_t)ehff_round_shift(v, 8);
             }
         }
-        for (i = 0; net->proto_bits == 16 && i < (uint32_t)net->n_classes * net->n_per_class; i++) {
-            const uint32_t row = ehff_row_key(key, layer->n_out + i);
-            for (j = 0; j < layer->n_out; j++) work[j] = bell(row, j);
-            ehff_unit(work, layer->n_out, (int16_t *)ehff_at(net, layer->protos) + i * layer->n_out, &root, &shift);
-        }
+        for (i = 0; net->proto_bits == 16 && i < (uint32_t)net->n_classes * net->n_per_class; i++)
+            ehff_net_draw_proto(net, l, i);
     }
 }
 
 int ehff_net_init(const ehff_config *config, void *arena, uint32_t arena_bytes, ehff_net **net)
 {
-    uint32_t i;
     int status = ehff_net_layout(config, arena, arena_bytes, net);
-    if (status != EHFF_OK) return status;
-    for (i = (*net)->n_layers ? ehff_layers(*net)->weights : 0; i < (*net)->ram_bytes; i++) ((uint8_t *)arena)[i] = 0;
-    draw(*net);
+    return status == EHFF_OK ? ehff_net_reset(*net, config->seed) : status;
+}
+
+int ehff_net_reset(ehff_net *net, uint32_t seed)
+{
+    uint32_t i, l;
+    if (!ehff_net_valid(net)) return EHFF_ERR_STATE;
+    net->seed = seed;
+    net->step = 0;
+    net->first_layer = 0;
+    for (l = 0; l < net->n_layers; l++) ehff_layers(net)[l].norm_sum = ehff_layers(net)[l].updates = 0;
+    for (i = ehff_layers(net)->weights; i < net->ram_bytes; i++) ((uint8_t *)net)[i] = 0;
+    draw(net);
     return EHFF_OK;
 }
 

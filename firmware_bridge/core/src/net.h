@@ -61,6 +61,9 @@ static inline int ehff_aligned(const void *p) { return (uintptr_t)p % offsetof(e
 int ehff_net_valid(const ehff_net *net);
 int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehff_net **out);
 
+/* Draw the start value of prototype i of layer l. */
+void ehff_net_draw_proto(const ehff_net *net, uint32_t l, uint32_t i);
+
 /* layer.c */
 void ehff_layer_forward(const ehff_net *net, const ehff_layer *layer, const int16_t *x, int32_t *acc);
 void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t index, const int16_t *x, const int16_t *u,

@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define EHFF_ABI_VERSION 1 /* of these declarations */
+#define EHFF_ABI_VERSION 2 /* of these declarations */
 #define EHFF_BLOB_VERSION 1 /* of the bytes that ehff_net_save writes */
 
 #define EHFF_ONE 16384 /* 1.0 in Q14 */
@@ -95,6 +95,13 @@ uint32_t ehff_net_ram_bytes(const ehff_config *config);
 /* Lay a new network out in the arena (aligned as uint32_t, at least ram_bytes) and draw its start values from
  * the seed. With proto_bits 8 the prototypes are zero, to be written through ehff_net_protos. */
 int ehff_net_init(const ehff_config *config, void *arena, uint32_t arena_bytes, ehff_net **net);
+
+/* Start again in the same shape: weights and prototypes drawn from this seed, no step taken, all layers learn. */
+int ehff_net_reset(ehff_net *net, uint32_t seed);
+
+/* One class more, in an arena of so many bytes: its prototypes are drawn as ehff_net_init would have drawn them,
+ * everything else keeps its bits. EHFF_ERR_ARENA where it does not fit, EHFF_ERR_FROZEN for int8 prototypes. */
+int ehff_net_add_class(ehff_net *net, uint32_t arena_bytes);
 
 /* Class of x. x: n_in int16, Q14, |x| <= 1.0 within rounding (else EHFF_ERR_RANGE).
  * score: n_classes int32, joined log2-probabilities in Q16, or NULL. Ties go to the lower class. */
@@ -193,6 +200,53 @@ int ehff_net_load(const uint8_t *blob, uint32_t blob_bytes, void *arena, uint32_
 /* table: n_features int32 offsets, then n_features uint16 gains; aligned as uint32_t, 6 bytes a feature. */
 int ehff_encoder_load(const uint8_t *blob, uint32_t blob_bytes, void *table, uint32_t table_bytes,
                       ehff_encoder *encoder);
+
+/* Bytes offset .. offset + n of what ehff_net_save would write, so that a blob can leave in pieces. The last
+ * four cost a pass over all others. */
+int ehff_blob_read(const ehff_net *net, const ehff_encoder *encoder, uint32_t offset, uint8_t *out, uint32_t n);
+
+/* ---- Model: a network and its encoder in one arena, raw samples in ---- */
+
+typedef struct {
+    ehff_net *net; /* NULL: no model */
+    ehff_encoder encoder; /* its table lies in the arena */
+    int16_t *x; /* n_in values: the encoded sample */
+    void *scratch; /* of the encoder */
+    uint32_t bytes; /* of the arena in use */
+    uint32_t arena_bytes;
+    uint32_t raw_bytes; /* of a sample; without an encoder, n_in int16 in Q14 */
+    uint32_t n_in;
+    uint16_t n_classes;
+    uint8_t has_encoder;
+} ehff_model;
+
+/* Bytes of an arena for this network and encoder (or NULL); 0 where they are not valid. */
+uint32_t ehff_model_bytes(const ehff_net *net, const ehff_encoder *encoder);
+
+/* raw: raw_bytes of the encoder's type, aligned for it. Otherwise as the functions of the network; raw_bytes
+ * other than the model's are EHFF_ERR_SHAPE. */
+int ehff_model_encode(ehff_model *model, const void *raw, uint32_t raw_bytes, const int16_t **x);
+int ehff_model_predict(ehff_model *model, const void *raw, uint32_t raw_bytes, uint16_t *label, int32_t *score);
+int ehff_model_train(ehff_model *model, const void *raw, uint32_t raw_bytes, uint16_t label, uint16_t *predicted);
+
+int ehff_model_add_class(ehff_model *model);
+
+/* A blob that arrives in pieces of any length, the first at least EHFF_LOAD_FIRST(n_layers) long. What is
+ * wrong ends the load with a status and leaves no model in the arena. */
+#define EHFF_LOAD_FIRST(n_layers) (60u + 16u * (n_layers))
+
+typedef struct {
+    ehff_model *model;
+    uint32_t at, blob_bytes; /* taken so far, of so many; 0: no load under way */
+    uint32_t encoder_at; /* where the layers' arrays end */
+    uint32_t crc;
+    uint8_t fields[16];
+} ehff_loader;
+
+int ehff_load_begin(ehff_loader *loader, ehff_model *model, const uint8_t *bytes, uint32_t n, void *arena,
+                    uint32_t arena_bytes);
+int ehff_load_bytes(ehff_loader *loader, const uint8_t *bytes, uint32_t n);
+int ehff_load_end(ehff_loader *loader);
 
 /* ---- The functions of the arithmetic themselves, for tests and for other layers ---- */
 

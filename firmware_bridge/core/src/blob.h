@@ -1,0 +1,55 @@
+/* The parts of a blob, in order: head, table of layers, arrays, encoder fields and table, CRC. MODEL_FORMAT.md. */
+#ifndef EHFF_BLOB_H
+#define EHFF_BLOB_H
+
+#include "net.h"
+
+#define EHFF_BLOB_HEAD 60
+#define EHFF_BLOB_ENCODER 16
+#define EHFF_BLOB_ENTRY 6 /* offset and gain of one feature */
+
+static inline uint32_t ehff_get16(const uint8_t *b) { return (uint32_t)b[0] | (uint32_t)b[1] << 8; }
+static inline uint32_t ehff_get32(const uint8_t *b) { return ehff_get16(b) | ehff_get16(b + 2) << 16; }
+
+/* Bytes of a blob that stand together, and the memory that they come from or go to. */
+typedef struct {
+    uint8_t *memory; /* NULL: fields, which are made or parsed one by one */
+    uint32_t start, bytes; /* of the part, from the start of the blob */
+    uint32_t each; /* bytes of an element of memory */
+} ehff_blob_part;
+
+/* The part that offset lies in. entries: features of the encoder's table; has_encoder 0: none. */
+ehff_blob_part ehff_blob_part_at(const ehff_net *net, const ehff_encoder *encoder, uint32_t offset);
+
+/* Byte i of little-endian elements of so many bytes each, wherever this machine keeps it. */
+static inline uint32_t ehff_byte_of(uint32_t i, uint32_t each)
+{
+    const uint16_t probe = 1;
+    return *(const uint8_t *)&probe ? i : i ^ (each - 1);
+}
+
+/* Features that an encoder's table covers. */
+uint32_t ehff_table_entries(const ehff_encoder *e);
+
+/* A blob's head and table of layers as a configuration; dims and weights point into the same struct. */
+typedef struct {
+    ehff_config config;
+    ehff_sizes sizes;
+    uint32_t blob_bytes;
+    uint32_t dims[EHFF_MAX_LAYERS + 1];
+    uint16_t join_weight[EHFF_MAX_LAYERS];
+} ehff_blob_head;
+
+/* Parse n bytes that hold at least the head and the table; a network's length and fields are checked. */
+int ehff_blob_head_parse(const uint8_t *b, uint32_t n, ehff_blob_head *h);
+
+/* Lay the network of a parsed head out in the arena: everything but the arrays. */
+int ehff_blob_head_apply(const uint8_t *b, const ehff_blob_head *h, void *arena, uint32_t arena_bytes, ehff_net **net);
+
+/* The encoder's 16 bytes; its table, where it has one, is to be set by the caller. entries: features in it. */
+int ehff_blob_encoder_parse(const uint8_t *b, ehff_encoder *e, uint32_t *entries);
+
+/* Find places in the arena for what is behind the network of m, and check that it fits. */
+int ehff_model_layout(ehff_model *m);
+
+#endif

@@ -1,0 +1,263 @@
+/* What each request does. Bodies lie in the frame: a request's from byte 8, its reply's from byte 12 on. */
+#include "link.h"
+
+/* The request under way. reply starts 4 bytes behind body in the same memory: read body before writing reply. */
+typedef struct {
+    ehff_link *link;
+    uint8_t *body, *reply;
+    uint32_t n; /* bytes of body */
+    uint32_t room; /* bytes that a reply may have */
+    uint32_t length; /* bytes that it has */
+} exchange;
+
+uint8_t link_flags(const ehff_link *link)
+{
+    uint32_t sequence;
+    uint8_t flags = link_has_model(link) ? EHFF_LINK_HAS_MODEL : 0;
+    if (ehff_port_slot_bytes(0) != 0) flags |= EHFF_LINK_HAS_STORAGE;
+    if (ehff_port_slot_bytes(EHFF_SLOT_FACTORY) != 0) flags |= EHFF_LINK_HAS_FACTORY;
+    if (slots_find(0, &sequence) >= 0) flags |= EHFF_LINK_HAS_SAVED;
+    return flags;
+}
+
+static int hello(exchange *x)
+{
+    const ehff_link *link = x->link;
+    uint8_t *b = x->reply;
+    uint32_t i = 0;
+    b[0] = EHFF_LINK_VERSION;
+    b[1] = EHFF_BLOB_VERSION;
+    link_put16(b + 2, link->frame_bytes);
+    link_put16(b + 4, link->ring_bytes);
+    b[6] = EHFF_LINK_WINDOW;
+    b[7] = link_flags(link);
+    link_put32(b + 8, link->session_before);
+    link_put32(b + 12, link->arena_bytes);
+    link_put32(b + 16, ehff_port_stack_bytes());
+    link_put32(b + 20, ehff_port_stack_used());
+    for (; link->name[i] != 0 && 24 + i < x->room; i++) b[24 + i] = (uint8_t)link->name[i];
+    x->length = 24 + i;
+    return EHFF_OK;
+}
+
+static int init(exchange *x)
+{
+    return x->n != 4 ? EHFF_LINK_ERR_LENGTH : ehff_net_reset(x->link->model.net, link_get32(x->body));
+}
+
+/* Offset 0 starts a model, the last piece ends it; in between there is none. */
+static int push(exchange *x)
+{
+    ehff_link *link = x->link;
+    const uint32_t offset = x->n < 4 ? 0 : link_get32(x->body);
+    int status;
+    if (x->n < 5) return EHFF_LINK_ERR_LENGTH;
+    if (offset == 0) {
+        status = ehff_load_begin(&link->loader, &link->model, x->body + 4, x->n - 4, link->arena, link->arena_bytes);
+    } else {
+        if (link->loader.blob_bytes == 0 || offset != link->loader.at) return EHFF_LINK_ERR_OFFSET;
+        status = ehff_load_bytes(&link->loader, x->body + 4, x->n - 4);
+    }
+    link_put32(x->reply, link->loader.at);
+    x->length = 4;
+    if (status == EHFF_OK && link->loader.at == link->loader.blob_bytes) status = ehff_load_end(&link->loader);
+    return status;
+}
+
+static const ehff_encoder *encoder_of(const ehff_link *link)
+{
+    return link->model.has_encoder ? &link->model.encoder : NULL;
+}
+
+static int pull(exchange *x)
+{
+    const ehff_link *link = x->link;
+    const uint32_t whole = ehff_net_blob_bytes(link->model.net, encoder_of(link));
+    uint32_t offset, n;
+    if (x->n != 6) return EHFF_LINK_ERR_LENGTH;
+    offset = link_get32(x->body);
+    n = link_get16(x->body + 4);
+    if (offset > whole) return EHFF_LINK_ERR_OFFSET;
+    if (n > whole - offset) n = whole - offset;
+    if (n > x->room - 4) n = x->room - 4;
+    link_put32(x->reply, whole);
+    x->length = 4 + n;
+    return ehff_blob_read(link->model.net, encoder_of(link), offset, x->reply + 4, n);
+}
+
+static int train(exchange *x)
+{
+    uint16_t predicted = 0;
+    int status;
+    if (x->n < 4) return EHFF_LINK_ERR_LENGTH;
+    status = ehff_model_train(&x->link->model, x->body + 4, x->n - 4, (uint16_t)link_get16(x->body), &predicted);
+    link_put32(x->reply, predicted);
+    x->length = 4;
+    return status;
+}
+
+/* Scores are asked for by a flag; they take the place of the raw sample, which has been read by then. */
+static int predict(exchange *x)
+{
+    ehff_model *model = &x->link->model;
+    const uint32_t wanted = x->n < 4 ? 0 : link_get16(x->body) & 1;
+    int32_t *score = (int32_t *)(void *)(x->reply + 4);
+    uint16_t label = 0, n_classes = 0;
+    uint32_t c;
+    int status;
+    if (x->n < 4) return EHFF_LINK_ERR_LENGTH;
+    if (wanted) {
+        n_classes = model->n_classes;
+        if (4 + 4 * (uint32_t)n_classes > x->room) return EHFF_LINK_ERR_LENGTH;
+    }
+    status = ehff_model_predict(model, x->body + 4, x->n - 4, &label, wanted ? score : NULL);
+    link_put16(x->reply, label);
+    link_put16(x->reply + 2, n_classes);
+    for (c = 0; c < n_classes; c++) link_put32(x->reply + 4 + 4 * c, (uint32_t)score[c]);
+    x->length = 4 + 4 * (uint32_t)n_classes;
+    return status;
+}
+
+static int stats(exchange *x)
+{
+    const ehff_link *link = x->link;
+    uint8_t *b = x->reply;
+    ehff_layer_stats s;
+    int status;
+    if (x->n != 1) return EHFF_LINK_ERR_LENGTH;
+    if (x->room < 40) return EHFF_LINK_ERR_LENGTH;
+    status = ehff_net_layer_stats(link->model.net, x->body[0], &s);
+    if (status != EHFF_OK) return status;
+    link_put32(b, link->model.bytes);
+    link_put32(b + 4, link->model.raw_bytes);
+    link_put32(b + 8, link->bad_frames);
+    link_put32(b + 12, link->repeats);
+    link_put32(b + 16, s.n_in);
+    link_put32(b + 20, s.n_out);
+    link_put32(b + 24, s.updates);
+    link_put32(b + 28, s.saturated);
+    link_put32(b + 32, s.norm);
+    x->length = 36;
+    return EHFF_OK;
+}
+
+static int crc(exchange *x)
+{
+    link_put32(x->reply, ehff_net_weights_crc32(x->link->model.net));
+    link_put32(x->reply + 4, ehff_net_state_crc32(x->link->model.net));
+    x->length = 8;
+    return EHFF_OK;
+}
+
+static int save(exchange *x)
+{
+    uint32_t sequence = 0;
+    int status = slots_save(x->link->model.net, encoder_of(x->link), &sequence);
+    link_put32(x->reply, sequence);
+    x->length = 4;
+    return status;
+}
+
+static int load(exchange *x)
+{
+    uint32_t sequence = 0;
+    int status = x->n != 1 ? EHFF_LINK_ERR_LENGTH : link_load(x->link, x->body[0], &sequence);
+    link_put32(x->reply, sequence);
+    x->length = 4;
+    return status;
+}
+
+static int add_class(exchange *x)
+{
+    int status = ehff_model_add_class(&x->link->model);
+    link_put32(x->reply, x->link->model.n_classes);
+    x->length = 4;
+    return status;
+}
+
+static int rates(exchange *x)
+{
+    ehff_net *net = x->link->model.net;
+    const uint8_t *b = x->body;
+    int status;
+    if (x->n != 9) return EHFF_LINK_ERR_LENGTH;
+    status = ehff_net_set_rates(net, link_get32(b), (uint16_t)link_get16(b + 4));
+    if (status == EHFF_OK) status = ehff_net_set_gate(net, (uint16_t)link_get16(b + 6));
+    return status == EHFF_OK ? ehff_net_set_first_layer(net, b[8]) : status;
+}
+
+int link_load(ehff_link *link, uint8_t which, uint32_t *sequence)
+{
+    const int slot = which == EHFF_LOAD_FACTORY ? EHFF_SLOT_FACTORY
+                     : which > EHFF_LOAD_BEFORE ? -1
+                                                : slots_find(which == EHFF_LOAD_BEFORE, sequence);
+    uint32_t at, n, bytes, start;
+    int status = EHFF_OK;
+    if (slot < 0 || ehff_port_slot_bytes((uint8_t)slot) == 0) return EHFF_LINK_ERR_EMPTY;
+    if (slot == EHFF_SLOT_FACTORY) *sequence = 0;
+    start = slots_blob((uint8_t)slot, &bytes);
+    for (at = 0; at < bytes && status == EHFF_OK; at += n) {
+        n = bytes - at < link->frame_bytes ? bytes - at : link->frame_bytes;
+        if (ehff_port_slot_read((uint8_t)slot, start + at, link->frame, n) != 0) return EHFF_LINK_ERR_STORAGE;
+        status = at == 0 ? ehff_load_begin(&link->loader, &link->model, link->frame, n, link->arena, link->arena_bytes)
+                         : ehff_load_bytes(&link->loader, link->frame, n);
+    }
+    return status == EHFF_OK ? ehff_load_end(&link->loader) : status;
+}
+
+int link_request(ehff_link *link, uint8_t op, uint32_t n, uint32_t *reply)
+{
+    exchange x;
+    int status;
+    x.link = link;
+    x.body = link->frame + EHFF_LINK_HEADER;
+    x.reply = link->frame + EHFF_LINK_REPLY;
+    x.n = n;
+    x.room = link->frame_bytes - EHFF_LINK_REPLY - EHFF_LINK_CRC;
+    x.length = 0;
+    if (!link_has_model(link) && op != EHFF_OP_HELLO && op != EHFF_OP_PUSH && op != EHFF_OP_LOAD)
+        return op > EHFF_OP_RATES || op == 0 ? EHFF_LINK_ERR_OP : EHFF_LINK_ERR_MODEL;
+    switch (op) {
+    case EHFF_OP_HELLO:
+        status = hello(&x);
+        break;
+    case EHFF_OP_INIT:
+        status = init(&x);
+        break;
+    case EHFF_OP_PUSH:
+        status = push(&x);
+        break;
+    case EHFF_OP_PULL:
+        status = pull(&x);
+        break;
+    case EHFF_OP_TRAIN:
+        status = train(&x);
+        break;
+    case EHFF_OP_PREDICT:
+        status = predict(&x);
+        break;
+    case EHFF_OP_STATS:
+        status = stats(&x);
+        break;
+    case EHFF_OP_CRC:
+        status = crc(&x);
+        break;
+    case EHFF_OP_SAVE:
+        status = save(&x);
+        break;
+    case EHFF_OP_LOAD:
+        status = load(&x);
+        break;
+    case EHFF_OP_ADD_CLASS:
+        status = add_class(&x);
+        break;
+    case EHFF_OP_RATES:
+        status = rates(&x);
+        break;
+    default:
+        status = EHFF_LINK_ERR_OP;
+        break;
+    }
+    *reply = x.length;
+    return status;
+}
