@@ -70,8 +70,8 @@ def boards() -> dict[str, Board]:
     """Every board by name."""
     found = {}
     for path in sorted(PORTS.glob("*/board.toml")):
-        fields: dict[str, Any] = tomllib.loads(path.read_text())
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        fields = tomllib.loads(path.read_text())
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         found[path.parent.name] = Board(name=path.parent.name, **values)
     return found
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgehff.errors import CheckFailed, InputError, MissingToolError
 from edgehff.model.network import Network
+from edgehff.recipe import lr_p_of, lr_w_of
 from firmware_bridge.boards import ROOT, Board
 
 TIMEOUT_S = 300
@@ -19,7 +20,7 @@ WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
 OPTIMIZE = {"size": "-Os", "speed": "-O2"}
 MIN_FRAME = 96
 STACK_BYTES = 768
-"""Left free for the stack at least, unless a build says otherwise; the measured footprint tells how much it takes."""
+"""Left free for the stack at least, unless a build says otherwise; a measured footprint tells what it takes."""
 
 _REQUEST = 12  # header and CRC
 _REPLY = 16
@@ -60,8 +61,6 @@ def factory_blob(network: Network, *, personal: bool = True) -> bytes:
     """
     net = network.to_core()
     if personal:
-        from edgehff.recipe import lr_p_of, lr_w_of
-
         net.set_rates(lr_w_of(network.recipe.personal_lr), lr_p_of(network.recipe.personal_lr_prototypes))
     return net.save_blob(network.encoding.to_core())
 

@@ -26,6 +26,8 @@ COMMANDS = {
     "inspect": ("edgehff.cli.inspect:inspect", "Say what an exported file holds."),
     "personalize": ("edgehff.cli.personalize:personalize", "Let a model learn from one person's stream."),
     "footprint": ("edgehff.cli.footprint:footprint", "RAM and flash that a model needs on a board."),
+    "device": ("edgehff.cli.device:device", "Talk to a board that trains."),
+    "firmware": ("edgehff.cli.firmware:firmware", "Build firmware, run it emulated, export the C."),
     "data": ("edgehff.cli.data:data", "List and inspect data sets."),
     "doctor": ("edgehff.cli.doctor:doctor", "Say what is installed, what is missing, and how to get it."),
     "bench": ("edgehff.cli.bench:bench", "Measure every figure of the documentation again."),
