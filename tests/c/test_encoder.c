@@ -103,8 +103,56 @@ static void check_encoding(void)
     for (i = 0; i < 9; i++) CHECK(one[i] == x[9 + i]);
 }
 
+/* Plain values need no scratch and give what ehff_unit gives of the features. */
+static void check_plain(const ehff_encoder *e, const void *raw)
+{
+    static const int32_t none[8] = {0};
+    int32_t features[9], i, shift;
+    const int32_t *offset = e->offset == NULL ? none : e->offset;
+    int16_t x[9], expected[9];
+    uint32_t n = 0, scratch = 1, root;
+    CHECK(ehff_encoder_sizes(e, NULL, &n, &scratch) == EHFF_OK && n <= 9 && scratch == 0);
+    CHECK(ehff_encode(e, raw, 8, NULL, 0, x) == EHFF_OK);
+    CHECK(ehff_encode(e, NULL, 8, NULL, 0, x) == EHFF_ERR_NULL);
+    CHECK(ehff_encode(e, raw, 7, NULL, 0, x) == EHFF_ERR_SHAPE);
+    CHECK(ehff_encode_features(e, raw, 8, features) == EHFF_OK);
+    for (i = 0; i < 8 && e->offset != NULL; i++) {
+        features[i] -= offset[i];
+        if (features[i] > 32767) features[i] = 32767;
+        if (features[i] < -32767) features[i] = -32767;
+    }
+    features[8] = e->bias;
+    CHECK(ehff_unit(features, n, expected, &root, &shift) == EHFF_OK);
+    for (i = 0; i < (int32_t)n; i++) CHECK(x[i] == expected[i]);
+}
+
+static void check_plain_values(void)
+{
+    static const int16_t extremes[4][8] = {{-32768, 32767, -1, 0, 1, 16384, -16384, 3},
+                                           {-32768, 0, 0, 0, 0, 0, 0, 0},
+                                           {-1, 0, 0, 2, 0, 0, 0, 0},
+                                           {0, 0, 0, 0, 0, 0, 0, 0}};
+    static const uint8_t bytes[8] = {0, 255, 128, 1, 2, 127, 0, 64};
+    static const int32_t far[8] = {-32768, 32767, 5, -5, 0, 1, -1, 40000};
+    ehff_encoder e = {EHFF_RAW_I16, EHFF_ENC_PLAIN, 0, 0, 0, 0, 8, 1, 1, NULL, NULL};
+    uint32_t i, biased, table;
+    for (biased = 0; biased < 2; biased++)
+        for (table = 0; table < 2; table++) {
+            e.bias = biased ? -32768 : 0;
+            e.offset = table ? far : NULL;
+            e.gain = table ? gains : NULL;
+            e.raw = EHFF_RAW_I16;
+            for (i = 0; i < 4; i++) check_plain(&e, extremes[i]);
+            e.raw = EHFF_RAW_U8;
+            check_plain(&e, bytes);
+            e.raw = EHFF_RAW_I8;
+            check_plain(&e, bytes);
+        }
+}
+
 void test_encoder(void)
 {
     check_settings();
     check_encoding();
+    check_plain_values();
 }

@@ -133,7 +133,11 @@ def test_sizes_are_what_a_network_takes():
 @pytest.mark.parametrize("depth", [2, 4, 8, 16])
 def test_scratch_does_not_grow_with_depth(depth):
     scratch = core.sizes(CoreConfig(dims=(64,) * (depth + 1), n_classes=10))["scratch_bytes"]
-    assert scratch == core.sizes(CoreConfig(dims=(64, 64), n_classes=10))["scratch_bytes"] == 672
+    assert scratch == core.sizes(CoreConfig(dims=(64, 64, 64), n_classes=10))["scratch_bytes"] == 612
+
+
+def test_one_layer_takes_less_scratch():
+    assert core.sizes(CoreConfig(dims=(64, 64), n_classes=10))["scratch_bytes"] == 612 - 2 * 64 - 4 * 10
 
 
 X = np.zeros((4, 9), np.int16)

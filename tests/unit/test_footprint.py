@@ -56,7 +56,11 @@ def test_the_figures_are_what_the_core_allocates(config, encoding):
     raw = np.zeros((1, encoding.n_raw), encoding.raw)
     assert found.ram["raw_sample"] == raw.nbytes
     assert found.ram["input_vector"] == encoder.encode(raw).nbytes
-    assert found.ram["encoder_scratch"] == encoder.ram_bytes == 4 * encoder.n_features
+    assert (
+        found.ram["encoder_scratch"]
+        == encoder.ram_bytes
+        == (4 * encoder.n_features if encoding.features else 0)
+    )
     assert found.flash["encoder_table"] == found.table_ram == (15 * 6 if encoding.offset is not None else 0)
     assert found.ram_bytes == arena + raw.nbytes + 2 * config.dims[0] + encoder.ram_bytes
     assert found.learning_bytes == arena + 2 * config.dims[0]

@@ -11,6 +11,9 @@ static int32_t raw_at(const ehff_encoder *e, const void *raw, uint32_t i)
 
 static uint32_t magnitude(int32_t v) { return (uint32_t)(v < 0 ? -v : v); }
 
+/* Values of at most 16 bits become features as they are, which need no room beside the unit vector's. */
+static int is_small(const ehff_encoder *e) { return !EHFF_WITH_WINDOW || (e->kind == EHFF_ENC_PLAIN && !e->log); }
+
 int ehff_encoder_sizes(const ehff_encoder *e, uint32_t *n_raw, uint32_t *n_features, uint32_t *scratch_bytes)
 {
     uint32_t raw, features;
@@ -19,6 +22,7 @@ int ehff_encoder_sizes(const ehff_encoder *e, uint32_t *n_raw, uint32_t *n_featu
     raw = (uint32_t)e->n_time * e->n_channels;
     if (raw > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
     if (e->raw > EHFF_RAW_I16 || e->kind > EHFF_ENC_WINDOW || e->log > 1 || e->gain_shift > 30) return EHFF_ERR_RANGE;
+    if (!EHFF_WITH_WINDOW && (e->kind != EHFF_ENC_PLAIN || e->log)) return EHFF_ERR_RANGE;
     if ((e->offset == NULL) != (e->gain == NULL)) return EHFF_ERR_NULL;
     if (e->kind == EHFF_ENC_PLAIN) {
         if (e->features != 0 || e->n_segments != 1) return EHFF_ERR_RANGE;
@@ -36,17 +40,17 @@ int ehff_encoder_sizes(const ehff_encoder *e, uint32_t *n_raw, uint32_t *n_featu
     if (features > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
     if (n_raw != NULL) *n_raw = raw;
     if (n_features != NULL) *n_features = features;
-    if (scratch_bytes != NULL) *scratch_bytes = features * 4;
+    if (scratch_bytes != NULL) *scratch_bytes = is_small(e) ? 0 : features * 4;
     return EHFF_OK;
 }
 
 /* log2(v + unit), Q16: v <= 2^30, unit <= 2^18. */
 static int32_t maybe_log(const ehff_encoder *e, uint32_t v, uint32_t unit)
 {
-    return (int32_t)(e->log ? ehff_log2(v + unit) : v);
+    return (int32_t)(EHFF_WITH_WINDOW && e->log ? ehff_log2(v + unit) : v);
 }
 
-static uint32_t window_features(const ehff_encoder *e, const void *raw, int32_t *f)
+static void window_features(const ehff_encoder *e, const void *raw, int32_t *f)
 {
     const uint32_t length = e->n_time / e->n_segments, width = e->n_channels;
     uint32_t s, c, t, n = 0;
@@ -74,10 +78,9 @@ static uint32_t window_features(const ehff_encoder *e, const void *raw, int32_t 
                 sum += magnitude(raw_at(e, raw, t * width + c) - raw_at(e, raw, (t - 1) * width + c));
             f[n++] = maybe_log(e, sum, e->n_time);
         }
-    return n;
 }
 
-static uint32_t plain_features(const ehff_encoder *e, const void *raw, uint32_t n_raw, int32_t *f)
+static void plain_features(const ehff_encoder *e, const void *raw, uint32_t n_raw, int32_t *f)
 {
     uint32_t i;
     for (i = 0; i < n_raw; i++) {
@@ -85,7 +88,14 @@ static uint32_t plain_features(const ehff_encoder *e, const void *raw, uint32_t 
         const int32_t g = maybe_log(e, magnitude(v), 1);
         f[i] = v < 0 ? -g : g;
     }
-    return n_raw;
+}
+
+static void features_of(const ehff_encoder *e, const void *raw, uint32_t n_raw, int32_t *f)
+{
+    if (!EHFF_WITH_WINDOW || e->kind == EHFF_ENC_PLAIN)
+        plain_features(e, raw, n_raw, f);
+    else
+        window_features(e, raw, f);
 }
 
 int ehff_encode_features(const ehff_encoder *e, const void *raw, uint32_t n_raw, int32_t *features)
@@ -95,30 +105,53 @@ int ehff_encode_features(const ehff_encoder *e, const void *raw, uint32_t n_raw,
     if (status != EHFF_OK) return status;
     if (raw == NULL || features == NULL) return EHFF_ERR_NULL;
     if (n_raw != expected) return EHFF_ERR_SHAPE;
-    if (e->kind == EHFF_ENC_PLAIN)
-        (void)plain_features(e, raw, n_raw, features);
-    else
-        (void)window_features(e, raw, features);
+    features_of(e, raw, n_raw, features);
     return EHFF_OK;
+}
+
+/* The raw values as features, int16. */
+static void small_features(const ehff_encoder *e, const void *raw, uint32_t n_raw, int16_t *x)
+{
+    const int16_t *const end = x + n_raw;
+    const uint8_t *u8 = (const uint8_t *)raw;
+    const int8_t *i8 = (const int8_t *)raw;
+    const int16_t *i16 = (const int16_t *)raw;
+    if (e->raw == EHFF_RAW_U8)
+        while (x < end) *x++ = *u8++;
+    else if (e->raw == EHFF_RAW_I8)
+        while (x < end) *x++ = *i8++;
+    else
+        while (x < end) *x++ = *i16++;
+}
+
+/* (f - offset) * gain >> gain_shift, rounded half up and saturated.  |f - offset| < 2^32, gain < 2^16. */
+static int32_t standardized(const ehff_encoder *e, uint32_t i, int32_t f)
+{
+    const int64_t z = ehff_round_shift64(((int64_t)f - e->offset[i]) * e->gain[i], e->gain_shift);
+    return z > 32767 ? 32767 : z < -32767 ? -32767 : (int32_t)z;
 }
 
 int ehff_encode(const ehff_encoder *e, const void *raw, uint32_t n_raw, void *scratch, uint32_t scratch_bytes,
                 int16_t *x)
 {
-    uint32_t i, n, needed, root;
+    uint32_t i, n, expected, needed, root;
     int32_t shift, *f = (int32_t *)scratch;
-    int status = ehff_encoder_sizes(e, NULL, &n, &needed);
+    int status = ehff_encoder_sizes(e, &expected, &n, &needed);
     if (status != EHFF_OK) return status;
-    if (scratch == NULL || x == NULL) return EHFF_ERR_NULL;
-    if (scratch_bytes < needed || !ehff_aligned(scratch)) return EHFF_ERR_ARENA;
-    status = ehff_encode_features(e, raw, n_raw, f);
-    if (status != EHFF_OK) return status;
-    if (e->bias != 0) f[n - 1] = e->bias;
-    for (i = 0; e->offset != NULL && i < n - (e->bias != 0); i++) {
-        /* |f - offset| < 2^32, gain < 2^16 */
-        int64_t z = ehff_round_shift64(((int64_t)f[i] - e->offset[i]) * e->gain[i], e->gain_shift);
-        f[i] = z > 32767 ? 32767 : z < -32767 ? -32767 : (int32_t)z;
+    if (raw == NULL || x == NULL || (needed != 0 && scratch == NULL)) return EHFF_ERR_NULL;
+    if (needed != 0 && (scratch_bytes < needed || !ehff_aligned(scratch))) return EHFF_ERR_ARENA;
+    if (n_raw != expected) return EHFF_ERR_SHAPE;
+    if (e->bias != 0) n--; /* the features without it */
+    if (is_small(e)) {
+        small_features(e, raw, n_raw, x);
+        for (i = 0; e->offset != NULL && i < n; i++) x[i] = (int16_t)standardized(e, i, x[i]);
+        if (e->bias != 0) x[n++] = e->bias;
+        ehff_unit_int16(x, n);
+        return EHFF_OK;
     }
+    features_of(e, raw, n_raw, f);
+    for (i = 0; e->offset != NULL && i < n; i++) f[i] = standardized(e, i, f[i]);
+    if (e->bias != 0) f[n++] = e->bias;
     return ehff_unit(f, n, x, &root, &shift);
 }
 

@@ -2,97 +2,124 @@
 #include "math.h"
 #include "net.h"
 
-/* |sum| <= |w| |x| <= 127 * sqrt(65536) * 16384 * 1.01 < 2^29.1, and so is every partial sum's bound. */
-static int32_t dot_int8(const int8_t *w, const int16_t *x, uint32_t n)
-{
-    int32_t sum = 0;
-    uint32_t j;
-    for (j = 0; j < n; j++) sum += (int32_t)w[j] * x[j];
-    return sum;
-}
+/* y = W x, as dot.h says; the bounds below hold for every partial sum.
+ * int8: |sum| <= |w| |x| <= 127 * sqrt(65536) * 16384 * 1.01 < 2^29.1.
+ * int16: the view (w + 128) >> 8 lies in -127..127 because |w| <= 32512; bound as above. */
+#define DOT_NAME dot_int8
+#define DOT_TYPE int8_t
+#define DOT_VIEW(w) (w)
+#include "dot.h"
 
-/* The view (w + 128) >> 8 lies in -127..127 because |w| <= 32512; bound as above. */
-static int32_t dot_int16(const int16_t *w, const int16_t *x, uint32_t n)
-{
-    int32_t sum = 0;
-    uint32_t j;
-    for (j = 0; j < n; j++) sum += (int32_t)(int16_t)((int16_t)(w[j] + 128) >> 8) * x[j];
-    return sum;
-}
+#if EHFF_WITH_INT16
+#define DOT_NAME dot_int16
+#define DOT_TYPE int16_t
+#define DOT_VIEW(w) (int16_t)((int16_t)((w) + 128) >> 8)
+#include "dot.h"
+#endif
 
-void ehff_layer_forward(const ehff_net *net, const ehff_layer *layer, const int16_t *x, int32_t *acc)
+/* relu(W x), and all its bits or-ed. */
+uint32_t ehff_layer_forward(const ehff_net *net, const ehff_layer *layer, const int16_t *x, int32_t *acc)
 {
-    const uint32_t n_in = layer->n_in;
-    uint32_t i;
-    for (i = 0; i < layer->n_out; i++) {
-        int32_t y = net->recipe == EHFF_INT8
-                        ? dot_int8((const int8_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in)
-                        : dot_int16((const int16_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in);
-        acc[i] = y > 0 ? y : 0;
+    const int32_t *const end = acc + layer->n_out;
+    const void *weights = ehff_at(net, layer->weights);
+    uint32_t bits = 0;
+#if EHFF_WITH_INT16
+    if (net->recipe == EHFF_INT16)
+        dot_int16((const int16_t *)weights, x, layer->n_in, layer->n_out, acc);
+    else
+#endif
+        dot_int8((const int8_t *)weights, x, layer->n_in, layer->n_out, acc);
+    for (; acc < end; acc++) {
+        if (*acc < 0) *acc = 0;
+        bits |= (uint32_t)*acc;
     }
+    return bits;
 }
 
-/* w - m * x with stochastic rounding by 16 random bits. m: Q8 int8 steps; |m * x| <= 2^29, plus 2^22: within int32. */
-static inline int8_t moved_int8(int8_t w, int16_t x, int16_t m, uint32_t bits)
+/* w - (mx + 64 * bits + 32) / 2^22 by stochastic rounding with 16 random bits; the shift in two parts spares that by 64.
+ * m: Q8 int8 steps; |mx| <= 2^29: within int32. */
+static inline void move_int8(int8_t *w, int32_t mx, uint32_t bits)
 {
-    return (int8_t)ehff_clamp(w - (((int32_t)m * x + (int32_t)(bits * 64) + 32) >> 22), EHFF_W8_LIMIT);
+    const int32_t d = (((mx + 32) >> 6) + (int32_t)bits) >> 16;
+    if (d != 0) *w = (int8_t)ehff_clamp(*w - d, EHFF_W8_LIMIT);
 }
 
-static void step_int8(int8_t *w, const int16_t *x, uint32_t n, int16_t m, uint32_t row_key)
+/* Where x is 0, 64 * bits + 32 < 2^22 moves nothing: a pair of zeros is skipped before its bits are drawn. */
+static void step_int8(int8_t *w, const int16_t *x, uint32_t n, int32_t m, uint32_t row_key)
 {
-    uint32_t j;
-    for (j = 0; j + 1 < n; j += 2) {
-        const uint32_t h = ehff_pair_bits(row_key, j >> 1);
-        w[j] = moved_int8(w[j], x[j], m, h & 0xFFFFu);
-        w[j + 1] = moved_int8(w[j + 1], x[j + 1], m, h >> 16);
+    const int16_t *const end = x + (n & ~(uint32_t)1);
+    for (; x < end; x += 2, w += 2, row_key += ehff_pair_step) {
+        const int32_t left = x[0], right = x[1];
+        uint32_t h;
+        if ((left | right) == 0) continue;
+        h = ehff_hash(row_key);
+        move_int8(w, m * left, h & 0xFFFFu);
+        move_int8(w + 1, m * right, h >> 16);
     }
-    if (j < n) w[j] = moved_int8(w[j], x[j], m, ehff_pair_bits(row_key, j >> 1) & 0xFFFFu);
+    if (n & 1) move_int8(w, m * *x, ehff_hash(row_key) & 0xFFFFu);
 }
 
 /* w -= round_half_up(m * x), in int16 steps (int8 steps / 256). */
-static void step_int16(int16_t *w, const int16_t *x, uint32_t n, int16_t m)
+static void step_int16(int16_t *w, const int16_t *x, uint32_t n, int32_t m)
 {
-    uint32_t j;
-    for (j = 0; j < n; j++) {
-        const int32_t d = ((int32_t)m * x[j] + 8192) >> 14;
-        w[j] = (int16_t)ehff_clamp(w[j] - d, EHFF_W16_LIMIT);
+    const int16_t *const end = x + n;
+    for (; x < end; x++, w++) {
+        const int32_t d = (m * *x + 8192) >> 14;
+        *w = (int16_t)ehff_clamp(*w - d, EHFF_W16_LIMIT);
     }
 }
 
+/* clamp(round_half_up(t * f / 2^shift), 32767) without 64 bits.  |t| < 2^31, f <= 2^16, so that the product's upper part
+ * (t * f) >> 16 fits int32; 0 <= shift <= 47.  Up to a shift of 16 the lower part alone counts, or the limit does. */
+static int32_t row_step(int32_t t, uint32_t f, int32_t shift)
+{
+    int32_t v = (t >> 16) * (int32_t)f + (int32_t)((((uint32_t)t & 0xFFFFu) * f) >> 16);
+    if (shift > 16)
+        shift -= 16;
+    else if (v >= -32768 && v <= 32767)
+        v = (int32_t)((uint32_t)t * f);
+    else
+        shift = 0;
+    if (shift > 0) v = ((v >> (shift - 1)) + 1) >> 1;
+    return ehff_clamp(v, 32767);
+}
+
 /* dW = rate / max(|y|, mean |y|) * t x^T, where rate = lr_w * n_in * R^2: lr_w times the squared length of a
- * fresh row, so that the rate is relative.
+ * fresh row, so that the rate is relative. Of lr_w * n_in <= 2^36 the upper part is enough where it has 16 bits.
  * A row's factor m is a 47-bit product rounded to Q8 and saturated; a row with m = 0 is skipped, which no
- * kernel can change. t: n_out, Q29, |t| < 2^31.  norm: |y|, Q8. */
+ * kernel can change: so is every row where shift > 47. t: n_out, Q29, |t| < 2^31.  norm: |y|, Q8. */
 void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t index, const int16_t *x, const int16_t *u,
                       const int32_t *t, uint32_t norm)
 {
-    const uint32_t n_in = layer->n_in;
-    const uint32_t mean = layer->norm_sum >> 10;
-    uint32_t i, inverse, factor, key;
-    int32_t norm_shift, rate_shift, shift;
-    uint64_t rate = (uint64_t)net->lr_w * n_in * (EHFF_W_RMS * EHFF_W_RMS);
+    const uint32_t n_in = layer->n_in, mean = layer->norm_sum >> 10;
+    uint32_t i, factor, tenth, key;
+    int32_t norm_shift, rate_shift, shift = 8;
+    uint32_t rate = (net->lr_w >> 16) * n_in + (((net->lr_w & 0xFFFFu) * n_in) >> 16); /* R^2 is the 8 in shift */
+    if (rate >> 16)
+        shift += 16;
+    else
+        rate = net->lr_w * n_in;
     if ((net->flags & EHFF_CAP) && norm < mean) norm = mean;
     if (norm == 0 || rate == 0) return;
-    inverse = ehff_reciprocal(norm, &norm_shift);
-    factor = (ehff_mantissa(rate, &rate_shift) * inverse) >> 16; /* 2^16 * 2^16 at most when both are largest */
-    shift = 44 + norm_shift - rate_shift;
-    if (shift > 62) return;
+    factor = ehff_reciprocal(norm, &norm_shift);
+    factor = (ehff_mantissa(rate, &rate_shift) * factor) >> 16; /* 2^16 * 2^16 at most when both are largest */
+    shift = 44 + norm_shift - rate_shift - shift;
+    if (shift > 47) return;
     if (shift < 0) shift = 0;
+    tenth = factor * 52429 >> 19; /* factor / 10 up to 2^16 */
     key = ehff_layer_key(net->seed, net->step, index);
     for (i = 0; i < layer->n_out; i++) {
         uint32_t f = factor;
-        int64_t m;
+        int32_t m;
         if (u[i] == 0) {
             if (!(net->flags & EHFF_REVIVE) || t[i] >= 0) continue;
-            f /= 10;
+            f = tenth;
         }
-        m = ehff_round_shift64((int64_t)t[i] * (int64_t)f, shift);
+        m = row_step(t[i], f, shift);
         if (m == 0) continue;
-        if (m > 32767) m = 32767;
-        if (m < -32767) m = -32767;
-        if (net->recipe == EHFF_INT8)
-            step_int8((int8_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in, (int16_t)m, ehff_row_key(key, i));
+        if (ehff_is_int8(net))
+            step_int8((int8_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in, m, ehff_row_key(key, i));
         else
-            step_int16((int16_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in, (int16_t)m);
+            step_int16((int16_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in, m);
     }
 }

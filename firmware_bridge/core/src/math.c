@@ -16,39 +16,39 @@ const char *ehff_status_text(int status)
 #undef EHFF_STATUS_CASE
 }
 
-/* floor(sqrt(v)) digit by digit: no division, so equal and cheap on cores without one. */
+/* floor(sqrt(v)) digit by digit, two bits of v a turn, in 32 bits: no division, so equal and cheap on cores without
+ * one. The remainder never exceeds 2 * root; 4 * rest + pair >= 4 * root + 1 is asked without the factor 4, which
+ * overflows in the last turns. The last turn's remainder may lose a bit and is not used. */
 uint32_t ehff_isqrt64(uint64_t v)
 {
-    uint64_t root = 0, bit = (uint64_t)1 << 62;
-    while (bit > v) bit >>= 2;
-    for (; bit != 0; bit >>= 2) {
-        if (v >= root + bit) {
-            v -= root + bit;
-            root = (root >> 1) + bit;
-        } else {
-            root >>= 1;
+    uint32_t root = 0, rest = 0, half;
+    for (half = 0; half < 2; half++) {
+        uint32_t word = half == 0 ? (uint32_t)(v >> 32) : (uint32_t)v, turns = 16;
+        if (root == 0)
+            for (; turns != 0 && word >> 30 == 0; turns--) word <<= 2;
+        for (; turns != 0; turns--) {
+            const uint32_t pair = word >> 30;
+            word <<= 2;
+            if (rest > root || (rest == root && pair != 0)) {
+                rest = (rest - root) * 4 + pair - 1;
+                root = root * 2 + 1;
+            } else {
+                rest = rest * 4 + pair;
+                root *= 2;
+            }
         }
     }
-    return (uint32_t)root;
+    return root;
 }
 
-uint32_t ehff_mantissa(uint64_t v, int32_t *shift)
+uint32_t ehff_mantissa(uint32_t v, int32_t *shift)
 {
     int32_t s = 0;
-    while (v >> 32) {
-        v >>= 8;
-        s += 8;
-    }
-    while (v >> 16) {
-        v >>= 1;
-        s++;
-    }
-    while (v < 32768) {
-        v <<= 1;
-        s--;
-    }
+    for (; v >> 20; s += 4) v >>= 4;
+    for (; v >> 16; s++) v >>= 1;
+    for (; v < 32768; s--) v <<= 1;
     *shift = s;
-    return (uint32_t)v;
+    return v;
 }
 
 uint32_t ehff_reciprocal(uint32_t v, int32_t *shift) { return ((uint32_t)1 << 31) / ehff_mantissa(v, shift); }
@@ -60,11 +60,11 @@ static const uint16_t exp2_table[33] = {
     20347, 19911, 19484, 19066, 18658, 18258, 17867, 17484, 17109, 16743, 16384,
 };
 
-/* log2(1 + i/32), Q16 */
-static const uint32_t log2_table[33] = {
+/* log2(1 + i/32), Q16, modulo 2^16: the last one is 65536 */
+static const uint16_t log2_table[33] = {
     0,     2909,  5732,  8473,  11136, 13727, 16248, 18704, 21098, 23433, 25711,
     27936, 30109, 32234, 34312, 36346, 38336, 40286, 42196, 44068, 45904, 47705,
-    49472, 51207, 52911, 54584, 56229, 57845, 59434, 60997, 62534, 64047, 65536,
+    49472, 51207, 52911, 54584, 56229, 57845, 59434, 60997, 62534, 64047, 0,
 };
 
 uint32_t ehff_exp2_neg(uint32_t z)
@@ -77,7 +77,7 @@ uint32_t ehff_exp2_neg(uint32_t z)
 
 uint32_t ehff_log2(uint32_t v)
 {
-    uint32_t whole = 31, at, rest;
+    uint32_t whole = 31, at, rest, rise;
     if (v == 0) return 0;
     while (v < (uint32_t)1 << 31) {
         v <<= 1;
@@ -85,58 +85,124 @@ uint32_t ehff_log2(uint32_t v)
     }
     at = (v >> 26) & 31;
     rest = (v >> 10) & 65535;
-    return (whole << 16) + log2_table[at] + (((log2_table[at + 1] - log2_table[at]) * rest + 32768) >> 16);
+    rise = (uint16_t)(log2_table[at + 1] - log2_table[at]);
+    return (whole << 16) + log2_table[at] + ((rise * rest + 32768) >> 16);
 }
+
+/* What divides every element of a vector by its length. */
+typedef struct {
+    uint32_t root, inverse, half;
+    int32_t down;
+} ehff_divisor;
+
+/* sum: of the squares of 15-bit mantissas, at least 2^28; the root carries 8 fraction bits. */
+static ehff_divisor divisor_of(uint64_t sum)
+{
+    ehff_divisor d;
+    int32_t inverse_shift;
+    d.root = ehff_isqrt64(sum << 16);
+    d.inverse = ehff_reciprocal(d.root, &inverse_shift);
+    d.down = 9 + inverse_shift; /* root >= 2^22, so inverse_shift >= 7 and down >= 16 */
+    d.half = (uint32_t)1 << (d.down - 1);
+    return d;
+}
+
+static inline uint32_t magnitude(int32_t v) { return (uint32_t)(v < 0 ? -v : v); }
 
 /* Mantissas of 15 bits with one shared shift, so that the squares of 65,536 of them fit 46 bits; the root
  * carries 8 fraction bits. sign * ((|m| * inverse + half) >> k) rounds half away from zero: u(-a) = -u(a) where
- * no bit is shifted out of a.
+ * no bit is shifted out of a. u keeps the |m| <= 2^15 from the first loop to the second.
  * |m| * inverse <= 2^15 * 2^16, half <= 2^24: within uint32. u <= 1.0: a lone element gives that or less for each
  * of the 2^14 mantissas, and others only make the root larger.
  * An element errs by at most 1.5 steps of Q14, and sqrt(n) / 2^15 of itself where the mantissas all round one
  * way; |u| errs by at most sqrt(n) / 2 + 1 steps (docs/explanation/arithmetic.md). */
+void ehff_unit_of(const int32_t *a, uint32_t n, uint32_t bits, int16_t *u, uint32_t *root, int32_t *shift)
+{
+    const int32_t *const end = a + n;
+    const int32_t *at;
+    uint16_t *m = (uint16_t *)u;
+    int32_t s = 0, up = 1, half = 0, down = 0;
+    uint64_t sum = 0;
+    ehff_divisor d;
+    *root = 0;
+    *shift = 0;
+    if (bits == 0) {
+        for (; a < end; a++) *u++ = 0;
+        return;
+    }
+    for (; bits >> 15; bits >>= 1) s++; /* bits < 2^31 */
+    for (; bits >> 14 == 0; bits <<= 1) s--;
+    if (s > 0) {
+        down = s;
+        half = (int32_t)1 << (s - 1);
+    } else {
+        up = (int32_t)1 << -s; /* a product, because negative numbers cannot be shifted left */
+    }
+    for (at = a; at < end; at++) {
+        const uint32_t v = magnitude((*at * up + half) >> down);
+        *m++ = (uint16_t)v;
+        sum += v * v;
+    }
+    d = divisor_of(sum);
+    for (m = (uint16_t *)u; a < end; a++, m++) {
+        const int32_t v = (int32_t)((*m * d.inverse + d.half) >> d.down);
+        *m = (uint16_t)(*a < 0 ? -v : v);
+    }
+    *root = d.root;
+    *shift = s - 8;
+}
+
 int ehff_unit(const int32_t *a, uint32_t n, int16_t *u, uint32_t *root, int32_t *shift)
 {
-    uint32_t i, bits = 0, r, inverse;
-    int32_t s = 0, inv_shift, k;
-    uint64_t sum = 0;
+    uint32_t i, bits = 0;
     if (a == NULL || u == NULL || root == NULL || shift == NULL) return EHFF_ERR_NULL;
     if (n == 0 || n > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
-    for (i = 0; i < n; i++) bits |= (uint32_t)(a[i] < 0 ? -a[i] : a[i]);
-    if (bits == 0) {
-        for (i = 0; i < n; i++) u[i] = 0;
-        *root = 0;
-        *shift = 0;
-        return EHFF_OK;
-    }
-    while (bits >> (15 + s)) s++; /* bits < 2^31 */
-    if (s == 0)
-        while (!(bits >> (14 + s))) s--;
-    /* multiplying by 2^-s keeps the loop the same for left shifts, and free of shifts of negative numbers */
-    for (i = 0; i < n; i++) {
-        int32_t m = s >= 0 ? ehff_round_shift(a[i], s) : a[i] * ((int32_t)1 << -s);
-        sum += (uint64_t)((int64_t)m * m);
-    }
-    r = ehff_isqrt64(sum << 16);
-    inverse = ehff_reciprocal(r, &inv_shift);
-    k = 9 + inv_shift; /* r >= 2^22, so inv_shift >= 7 and k >= 16 */
-    for (i = 0; i < n; i++) {
-        int32_t m = s >= 0 ? ehff_round_shift(a[i], s) : a[i] * ((int32_t)1 << -s);
-        uint32_t v = (uint32_t)(m < 0 ? -m : m) * inverse;
-        v = (v + ((uint32_t)1 << (k - 1))) >> k;
-        u[i] = (int16_t)(m < 0 ? -(int32_t)v : (int32_t)v);
-    }
-    *root = r;
-    *shift = s - 8;
+    for (i = 0; i < n; i++) bits |= magnitude(a[i]);
+    ehff_unit_of(a, n, bits, u, root, shift);
     return EHFF_OK;
 }
+
+uint64_t ehff_squares(const int16_t *x, uint32_t n)
+{
+    const int16_t *const end = x + n;
+    uint64_t sum = 0;
+    for (; x < end; x++) sum += (uint32_t)(*x * (int32_t)*x);
+    return sum;
+}
+
+/* Values of 16 bits are their own mantissas but for the shift, which the sum and the inverse take instead, in any way
+ * that keeps 16 leading bits of the root: |x| * (inverse << up) is |m| * inverse as above. Only -32768 has a bit too
+ * many, and where it stands all are rounded to 15 bits first. */
+void ehff_unit_int16(int16_t *x, uint32_t n)
+{
+    int16_t *const end = x + n;
+    int16_t *at;
+    uint64_t sum = ehff_squares(x, n);
+    ehff_divisor d;
+    int32_t up = 0;
+    if (sum == 0) return;
+    for (at = sum >> 30 ? x : end; at < end && *at != -32768;) at++;
+    if (at < end) {
+        for (at = x; at < end; at++) *at = (int16_t)(((int32_t)*at + 1) >> 1);
+        sum = ehff_squares(x, n);
+    }
+    for (; sum >> 28 == 0; sum <<= 2) up++; /* |x| * 2^up stays below 2^15 */
+    d = divisor_of(sum);
+    d.inverse <<= up;
+    for (at = x; at < end; at++) {
+        int32_t v = *at;
+        if (v == 0) continue;
+        v = (int32_t)((magnitude(v) * d.inverse + d.half) >> d.down);
+        *at = (int16_t)(*at < 0 ? -v : v);
+    }
+}
+
+const uint32_t ehff_pair_step = 0x9E3779B9u, ehff_pair_factor = 0x85EBCA6Bu;
 
 /* The finalizer of MurmurHash3 (Austin Appleby, public domain): every input bit reaches every output bit. */
 static uint32_t mix(uint32_t h)
 {
-    h ^= h >> 16;
-    h *= 0x85EBCA6Bu;
-    h ^= h >> 13;
+    h = ehff_hash(h);
     h *= 0xC2B2AE35u;
     return h ^ (h >> 16);
 }

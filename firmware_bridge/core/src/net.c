@@ -17,6 +17,9 @@ static int check_config(const ehff_config *c)
     if (c->n_per_class < 1 || c->n_per_class > 64) return EHFF_ERR_SHAPE;
     if ((uint32_t)c->n_classes * c->n_per_class > EHFF_MAX_PROTOTYPES) return EHFF_ERR_SHAPE;
     if (c->recipe > EHFF_INT16 || c->join > EHFF_JOIN_WEIGHTED) return EHFF_ERR_RANGE;
+    if (!EHFF_WITH_INT16 && c->recipe != EHFF_INT8) return EHFF_ERR_RANGE;
+    if (!EHFF_WITH_INT8_PROTOS && c->proto_bits != 16) return EHFF_ERR_RANGE;
+    if (!EHFF_WITH_MULTI && c->n_per_class != 1) return EHFF_ERR_RANGE;
     if (c->flags > (EHFF_CAP | EHFF_REVIVE)) return EHFF_ERR_RANGE;
     if (c->proto_bits != 16 && c->proto_bits != 8) return EHFF_ERR_RANGE;
     if (c->kappa < 1 || c->kappa > EHFF_MAX_KAPPA || c->margin > EHFF_ONE) return EHFF_ERR_RANGE;
@@ -56,8 +59,8 @@ int ehff_net_sizes(const ehff_config *c, ehff_sizes *s)
         protos += align4(p) + align4(scales);
         blob += w + p + scales;
     }
-    scratch =
-        (uint64_t)widest_of(c) * 4 + n_protos * 8 + (uint64_t)c->n_classes * 8 + 2 * align4((uint64_t)widest_of(c) * 2);
+    scratch = (uint64_t)widest_of(c) * 4 + n_protos * 4 + align4(n_protos * 2) + align4((uint64_t)widest_of(c) * 2);
+    if (c->n_layers > 1) scratch += (uint64_t)c->n_classes * 4 + align4((uint64_t)widest_of(c) * 2);
     if (state + weights + protos + scratch > UINT32_MAX || blob > UINT32_MAX) return EHFF_ERR_SHAPE;
     s->state_bytes = (uint32_t)state;
     s->weight_bytes = (uint32_t)weights;
@@ -187,14 +190,13 @@ int ehff_net_reset(ehff_net *net, uint32_t seed)
 
 static ehff_scratch scratch_of(const ehff_net *net)
 {
-    const uint32_t n_protos = (uint32_t)net->n_classes * net->n_per_class;
+    const uint32_t n_protos = ehff_n_protos(net);
     ehff_scratch s;
     s.acc = (int32_t *)ehff_at(net, net->scratch);
-    s.cosine = s.acc + net->widest;
-    s.error = s.cosine + n_protos;
-    s.logit = s.error + n_protos;
-    s.joined = s.logit + net->n_classes;
-    s.u[0] = (int16_t *)(s.joined + net->n_classes);
+    s.error = s.acc + net->widest;
+    s.joined = s.error + n_protos;
+    s.cosine = (int16_t *)(s.joined + (net->n_layers > 1 ? net->n_classes : 0));
+    s.u[0] = s.cosine + ((n_protos + 1) & ~(uint32_t)1);
     s.u[1] = s.u[0] + ((net->widest + 1) & ~(uint32_t)1);
     return s;
 }
@@ -219,72 +221,79 @@ static int32_t lead(const int32_t *logit, uint32_t n, uint32_t label)
     return logit[label] - next;
 }
 
-/* The single pass. label < 0: answer only. layer_scores, if given, takes each layer's logits. */
-static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *layer_scores)
+/* The layer's running mean of |y|, and where its own class does not lead by the gate, its step. */
+static void learn(ehff_net *net, uint32_t index, const ehff_scratch *s, const int16_t *x, const int16_t *u,
+                  uint32_t norm, uint32_t label)
+{
+    ehff_layer *layer = ehff_layers(net) + index;
+    if (layer->norm_sum == 0)
+        layer->norm_sum = norm << 10;
+    else
+        layer->norm_sum += norm - (layer->norm_sum >> 10);
+    if (lead(s->error, net->n_classes, label) >= ehff_times_q8((int32_t)net->kappa, net->gate)) return;
+    layer->updates++;
+    ehff_proto_error(net, s->cosine, label, s->error);
+    ehff_proto_gradient(net, layer, u, s->cosine, s->error, s->acc);
+    ehff_layer_learn(net, layer, index, x, u, s->acc, norm);
+    ehff_proto_learn(net, layer, u, s->error, s->acc);
+}
+
+/* The single pass. label < 0: answer only. score, if given, takes the joined log-probabilities, layer_scores each
+ * layer's logits. */
+static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *score, int32_t *layer_scores)
 {
     const ehff_scratch s = scratch_of(net);
-    const int32_t gate = (int32_t)ehff_round_shift64((int64_t)net->gate * net->kappa, 8);
+    int32_t *const logit = s.error;
     uint32_t l, c, best = 0;
-    for (c = 0; c < net->n_classes; c++) s.joined[c] = 0;
     for (l = 0; l < net->n_layers; l++) {
-        ehff_layer *layer = ehff_layers(net) + l;
+        const ehff_layer *layer = ehff_layers(net) + l;
+        const int last = l + 1u == net->n_layers;
         int16_t *u = s.u[l & 1];
-        uint32_t root, norm;
-        int32_t shift, sum;
-        ehff_layer_forward(net, layer, x, s.acc);
-        ehff_unit(s.acc, layer->n_out, u, &root, &shift);
+        uint32_t root, norm, bits;
+        int32_t shift, sum = 0, top = INT32_MIN;
+        bits = ehff_layer_forward(net, layer, x, s.acc);
+        ehff_unit_of(s.acc, layer->n_out, bits, u, &root, &shift);
         norm = norm_of(root, shift);
-        ehff_proto_cosines(net, layer, u, s.cosine);
-        ehff_proto_logits(net, s.cosine, s.logit);
+        ehff_proto_cosines(net, layer, u, s.error, s.cosine);
+        ehff_proto_logits(net, s.cosine, logit);
         if (layer_scores != NULL)
-            for (c = 0; c < net->n_classes; c++) *layer_scores++ = s.logit[c];
-        if (net->join != EHFF_JOIN_LAST || l + 1u == net->n_layers) {
-            sum = ehff_proto_logsumexp(s.logit, net->n_classes);
-            for (c = 0; c < net->n_classes; c++)
-                s.joined[c] +=
-                    (int32_t)ehff_round_shift64((int64_t)(s.logit[c] - sum) * (int32_t)layer->join_weight, 8);
-        }
-        if (label >= 0 && l >= net->first_layer) {
-            if (layer->norm_sum == 0)
-                layer->norm_sum = norm << 10;
-            else
-                layer->norm_sum += norm - (layer->norm_sum >> 10);
-            if (lead(s.logit, net->n_classes, (uint32_t)label) < gate) {
-                layer->updates++;
-                ehff_proto_error(net, s.cosine, s.logit, (uint32_t)label, s.error);
-                ehff_proto_gradient(net, layer, u, s.cosine, s.error, s.acc);
-                ehff_layer_learn(net, layer, l, x, u, s.acc, norm);
-                ehff_proto_learn(net, layer, u, s.error, s.acc);
+            for (c = 0; c < net->n_classes; c++) *layer_scores++ = logit[c];
+        if (net->join != EHFF_JOIN_LAST || last) {
+            /* one layer's answer alone is its largest logit: what is subtracted from all counts in a score only */
+            if (score != NULL || net->n_layers > 1 || layer->join_weight != 256)
+                sum = ehff_proto_logsumexp(logit, net->n_classes);
+            for (c = 0; c < net->n_classes; c++) {
+                int32_t v = ehff_times_q8(logit[c] - sum, (int32_t)layer->join_weight);
+                if (l > 0 && net->join != EHFF_JOIN_LAST) v += s.joined[c];
+                if (!last) s.joined[c] = v;
+                if (last && score != NULL) score[c] = v;
+                if (v > top) {
+                    top = v;
+                    best = c;
+                }
             }
         }
+        if (label >= 0 && l >= net->first_layer) learn(net, l, &s, x, u, norm, (uint32_t)label);
         x = u;
     }
-    for (c = 1; c < net->n_classes; c++)
-        if (s.joined[c] > s.joined[best]) best = c;
     return (uint16_t)best;
 }
 
 /* Unit vectors within rounding: |x| <= 16384 + sqrt(65536) / 2 * 1.5, so that no sum overflows. */
 static int check_input(const ehff_net *net, const int16_t *x, uint32_t n_in)
 {
-    uint64_t sum = 0;
-    uint32_t j;
     if (net == NULL || x == NULL) return EHFF_ERR_NULL;
     if (!ehff_net_valid(net)) return EHFF_ERR_STATE;
     if (n_in != ehff_layers(net)->n_in) return EHFF_ERR_SHAPE;
-    for (j = 0; j < n_in; j++) sum += (uint32_t)((int32_t)x[j] * x[j]);
-    return sum > (uint64_t)EHFF_MAX_LENGTH * EHFF_MAX_LENGTH ? EHFF_ERR_RANGE : EHFF_OK;
+    return ehff_squares(x, n_in) > (uint32_t)EHFF_MAX_LENGTH * EHFF_MAX_LENGTH ? EHFF_ERR_RANGE : EHFF_OK;
 }
 
 int ehff_net_predict(ehff_net *net, const int16_t *x, uint32_t n_in, uint16_t *label, int32_t *score)
 {
-    uint32_t c;
     int status = check_input(net, x, n_in);
     if (status != EHFF_OK) return status;
     if (label == NULL) return EHFF_ERR_NULL;
-    *label = pass(net, x, -1, NULL);
-    if (score != NULL)
-        for (c = 0; c < net->n_classes; c++) score[c] = scratch_of(net).joined[c];
+    *label = pass(net, x, -1, score, NULL);
     return EHFF_OK;
 }
 
@@ -295,7 +304,7 @@ int ehff_net_train(ehff_net *net, const int16_t *x, uint32_t n_in, uint16_t labe
     if (status != EHFF_OK) return status;
     if (label >= net->n_classes) return EHFF_ERR_LABEL;
     if (net->proto_bits != 16) return EHFF_ERR_FROZEN;
-    answer = pass(net, x, label, NULL);
+    answer = pass(net, x, label, NULL, NULL);
     net->step++;
     if (predicted != NULL) *predicted = answer;
     return EHFF_OK;
@@ -331,6 +340,6 @@ int ehff_net_layer_scores(ehff_net *net, const int16_t *x, uint32_t n_in, int32_
     int status = check_input(net, x, n_in);
     if (status != EHFF_OK) return status;
     if (score == NULL) return EHFF_ERR_NULL;
-    (void)pass(net, x, -1, score);
+    (void)pass(net, x, -1, NULL, score);
     return EHFF_OK;
 }

@@ -34,15 +34,19 @@ struct ehff_net {
     /* ehff_layer[n_layers] follows */
 };
 
-/* The scratch of one step. acc serves the outputs first and the gradient after. */
+/* The scratch of one step. acc serves the outputs first and the gradient after; error the logits first. */
 typedef struct {
     int32_t *acc; /* widest */
-    int32_t *cosine; /* n_classes * n_per_class, Q14 */
-    int32_t *error; /* n_classes * n_per_class, Q15 */
-    int32_t *logit; /* n_classes, base 2, Q16 */
-    int32_t *joined; /* n_classes, base 2, Q16 */
-    int16_t *u[2]; /* widest each: this layer's input and its output, in turn */
+    int32_t *error; /* n_classes * n_per_class: n_classes logits, base 2, Q16, and then errors, Q15 */
+    int32_t *joined; /* n_classes, base 2, Q16; of networks of more than one layer */
+    int16_t *cosine; /* n_classes * n_per_class, Q14: |cosine| <= 16640^2 / 2^14 * sqrt(3/2) < 20700 */
+    int16_t *u[2]; /* widest each: this layer's input and its output, in turn; one layer has the first only */
 } ehff_scratch;
+
+/* What the build leaves out is no question in the kernels. */
+static inline int ehff_is_int8(const ehff_net *net) { return !EHFF_WITH_INT16 || net->recipe == EHFF_INT8; }
+static inline uint32_t ehff_per_class(const ehff_net *net) { return EHFF_WITH_MULTI ? net->n_per_class : 1; }
+static inline uint32_t ehff_n_protos(const ehff_net *net) { return net->n_classes * ehff_per_class(net); }
 
 static inline ehff_layer *ehff_layers(const ehff_net *net) { return (ehff_layer *)((uintptr_t)net + sizeof(ehff_net)); }
 static inline void *ehff_at(const ehff_net *net, uint32_t offset)
@@ -65,16 +69,16 @@ int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehf
 void ehff_net_draw_proto(const ehff_net *net, uint32_t l, uint32_t i);
 
 /* layer.c */
-void ehff_layer_forward(const ehff_net *net, const ehff_layer *layer, const int16_t *x, int32_t *acc);
+uint32_t ehff_layer_forward(const ehff_net *net, const ehff_layer *layer, const int16_t *x, int32_t *acc);
 void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t index, const int16_t *x, const int16_t *u,
                       const int32_t *t, uint32_t norm);
 
 /* proto.c */
-void ehff_proto_cosines(const ehff_net *net, const ehff_layer *layer, const int16_t *u, int32_t *cosine);
-void ehff_proto_logits(const ehff_net *net, const int32_t *cosine, int32_t *logit);
+void ehff_proto_cosines(const ehff_net *net, const ehff_layer *layer, const int16_t *u, int32_t *sum, int16_t *cosine);
+void ehff_proto_logits(const ehff_net *net, const int16_t *cosine, int32_t *logit);
 int32_t ehff_proto_logsumexp(const int32_t *logit, uint32_t n);
-void ehff_proto_error(const ehff_net *net, const int32_t *cosine, int32_t *logit, uint32_t label, int32_t *error);
-void ehff_proto_gradient(const ehff_net *net, const ehff_layer *layer, const int16_t *u, const int32_t *cosine,
+void ehff_proto_error(const ehff_net *net, const int16_t *cosine, uint32_t label, int32_t *error);
+void ehff_proto_gradient(const ehff_net *net, const ehff_layer *layer, const int16_t *u, const int16_t *cosine,
                          const int32_t *error, int32_t *t);
 void ehff_proto_learn(const ehff_net *net, const ehff_layer *layer, const int16_t *u, const int32_t *error,
                       int32_t *work);

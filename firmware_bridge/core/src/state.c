@@ -86,12 +86,12 @@ int ehff_net_set_norm_sum(ehff_net *net, uint8_t layer, uint32_t norm_sum)
 /* |w[i]| in int8 steps, or int16 steps, by recipe. */
 static uint32_t weight_magnitude(const ehff_net *net, const ehff_layer *layer, uint32_t i)
 {
-    const int32_t w = net->recipe == EHFF_INT8 ? ((const int8_t *)ehff_at(net, layer->weights))[i]
-                                               : ((const int16_t *)ehff_at(net, layer->weights))[i];
+    const int32_t w = ehff_is_int8(net) ? ((const int8_t *)ehff_at(net, layer->weights))[i]
+                                        : ((const int16_t *)ehff_at(net, layer->weights))[i];
     return (uint32_t)(w < 0 ? -w : w);
 }
 
-static uint32_t weight_limit(const ehff_net *net) { return net->recipe == EHFF_INT8 ? EHFF_W8_LIMIT : EHFF_W16_LIMIT; }
+static uint32_t weight_limit(const ehff_net *net) { return ehff_is_int8(net) ? EHFF_W8_LIMIT : EHFF_W16_LIMIT; }
 
 int ehff_net_check(ehff_net *net)
 {
@@ -103,7 +103,9 @@ int ehff_net_check(ehff_net *net)
             if (weight_magnitude(net, layer, i) > weight_limit(net)) return EHFF_ERR_RANGE;
         for (c = 0; c < (uint32_t)net->n_classes * net->n_per_class; c++) {
             uint64_t sum = 0, limit = (uint64_t)EHFF_MAX_LENGTH * EHFF_MAX_LENGTH;
-            if (net->proto_bits == 8) {
+            if (!EHFF_WITH_INT8_PROTOS || net->proto_bits == 16) {
+                sum = ehff_squares((const int16_t *)ehff_at(net, layer->protos) + c * layer->n_out, layer->n_out);
+            } else {
                 const int8_t *p = (const int8_t *)ehff_at(net, layer->protos) + c * layer->n_out;
                 const uint64_t scale = ((const uint16_t *)ehff_at(net, layer->scales))[c];
                 for (i = 0; i < layer->n_out; i++) {
@@ -114,9 +116,6 @@ int ehff_net_check(ehff_net *net)
                  * be sqrt(3/2) times longer. Logits then stay below 2^23, and 32 layers joined at weight 4 below 2^31 */
                 sum = (sum * (scale * scale)) >> 16;
                 limit += limit / 2;
-            } else {
-                const int16_t *p = (const int16_t *)ehff_at(net, layer->protos) + c * layer->n_out;
-                for (i = 0; i < layer->n_out; i++) sum += (uint32_t)((int32_t)p[i] * p[i]);
             }
             if (sum > limit) return EHFF_ERR_RANGE;
         }
@@ -170,8 +169,7 @@ uint32_t ehff_net_weights_crc32(const ehff_net *net)
     for (l = 0; l < net->n_layers; l++) {
         const ehff_layer *layer = ehff_layers(net) + l;
         const uint32_t n_protos = (uint32_t)net->n_classes * net->n_per_class;
-        crc = crc16_values(crc, ehff_at(net, layer->weights), layer->n_in * layer->n_out,
-                           net->recipe == EHFF_INT8 ? 1 : 2);
+        crc = crc16_values(crc, ehff_at(net, layer->weights), layer->n_in * layer->n_out, ehff_is_int8(net) ? 1 : 2);
         crc = crc16_values(crc, ehff_at(net, layer->protos), n_protos * layer->n_out, net->proto_bits / 8u);
         if (net->proto_bits == 8) crc = crc16_values(crc, ehff_at(net, layer->scales), n_protos, 2);
     }

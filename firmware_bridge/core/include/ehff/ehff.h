@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ehff/ehff_build.h"
 #include "ehff/ehff_status.h"
 
 #ifdef __cplusplus
@@ -23,7 +24,6 @@ extern "C" {
 #define EHFF_BLOB_VERSION 1 /* of the bytes that ehff_net_save writes */
 
 #define EHFF_ONE 16384 /* 1.0 in Q14 */
-#define EHFF_MAX_LAYERS 32
 #define EHFF_MAX_DIM 65536 /* elements of a vector */
 #define EHFF_MAX_CLASSES 1024
 #define EHFF_MAX_PROTOTYPES 4096 /* classes times prototypes per class */
@@ -69,7 +69,7 @@ typedef struct {
     uint32_t state_bytes; /* header and table of layers */
     uint32_t weight_bytes;
     uint32_t proto_bytes;
-    uint32_t scratch_bytes; /* widest layer only: does not grow with depth */
+    uint32_t scratch_bytes; /* widest layer only: the same for 2 layers and for 32, less for one */
     uint32_t ram_bytes;
     uint32_t blob_bytes; /* saved without an encoder */
 } ehff_sizes;
@@ -175,10 +175,11 @@ typedef struct {
     const uint16_t *gain; /* one a feature: z = (f - offset) * gain >> gain_shift, saturated to int16 */
 } ehff_encoder;
 
-/* Raw values and features of an encoder. EHFF_ERR_NULL, _SHAPE or _RANGE where it is not valid. */
+/* Raw values, features and scratch of an encoder; plain ones without log need no scratch. EHFF_ERR_NULL, _SHAPE or _RANGE where it is not valid. */
 int ehff_encoder_sizes(const ehff_encoder *encoder, uint32_t *n_raw, uint32_t *n_features, uint32_t *scratch_bytes);
 
-/* raw: n_raw values of the encoder's type. scratch: scratch_bytes, aligned as uint32_t. x: n_features int16, Q14. */
+/* raw: n_raw values of the encoder's type. scratch: scratch_bytes, aligned as uint32_t; read only where an encoder needs
+ * some. x: n_features int16, Q14. */
 int ehff_encode(const ehff_encoder *encoder, const void *raw, uint32_t n_raw, void *scratch, uint32_t scratch_bytes,
                 int16_t *x);
 
