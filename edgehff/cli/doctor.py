@@ -23,12 +23,14 @@ EXTRAS = (
     ("snntorch", "nothing yet: planned", "pip install snntorch"),
 )
 TOOLS = (
-    ("gcc", "building from source, footprint of this machine", "apt install gcc"),
+    ("gcc", "building from source, firmware as a process", "apt install gcc"),
     ("clang", "a second host compiler for the tests", "apt install clang"),
-    ("arm-none-eabi-gcc", "footprint of Arm boards", "apt install gcc-arm-none-eabi"),
-    ("riscv64-unknown-elf-gcc", "footprint of RISC-V boards", "apt install gcc-riscv64-unknown-elf"),
-    ("avr-gcc", "footprint of AVR boards", "apt install gcc-avr avr-libc"),
-    ("qemu-system-arm", "nothing yet: planned", "apt install qemu-system-arm"),
+    ("arm-none-eabi-gcc", "firmware of Arm boards", "apt install gcc-arm-none-eabi"),
+    ("riscv64-unknown-elf-gcc", "firmware of RISC-V boards", "apt install gcc-riscv64-unknown-elf"),
+    ("avr-gcc", "firmware of AVR boards", "apt install gcc-avr avr-libc"),
+    ("qemu-system-arm", "Arm boards, emulated", "apt install qemu-system-arm"),
+    ("qemu-system-riscv32", "RISC-V boards, emulated", "apt install qemu-system-misc"),
+    ("qemu-system-avr", "AVR boards, emulated", "apt install qemu-system-misc"),
 )
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 TOOL_TIMEOUT_S = 10
