@@ -17,82 +17,61 @@ uint32_t ehff_table_entries(const ehff_encoder *e)
     return n - (e->bias != 0);
 }
 
-uint32_t ehff_net_blob_bytes(const ehff_net *net, const ehff_encoder *encoder)
+/* Go on to the part of count elements of so many bytes each, where offset lies behind the present one. */
+static void next(ehff_blob_part *p, uint32_t offset, const void *memory, uint32_t count, uint32_t each)
 {
-    const uint32_t n_protos = ehff_net_valid(net) ? (uint32_t)net->n_classes * net->n_per_class : 0;
-    uint64_t n = EHFF_BLOB_FIXED;
-    uint32_t l;
-    if (n_protos == 0) return 0;
-    if (encoder != NULL) {
-        if (ehff_encoder_sizes(encoder, NULL, NULL, NULL) != EHFF_OK) return 0;
-        n += EHFF_BLOB_ENCODER + (uint64_t)ehff_table_entries(encoder) * EHFF_BLOB_ENTRY;
-    }
-    for (l = 0; l < net->n_layers; l++) {
-        const ehff_layer *layer = ehff_layers(net) + l;
-        n += EHFF_BLOB_LAYER + (uint64_t)layer->n_in * layer->n_out * (net->recipe == EHFF_INT8 ? 1 : 2);
-        n += (uint64_t)n_protos * layer->n_out * (net->proto_bits / 8) + (net->proto_bits == 8 ? n_protos * 2 : 0);
-    }
-    return n > UINT32_MAX ? 0 : (uint32_t)n;
+    if (offset < p->start + p->bytes) return;
+    p->start += p->bytes;
+    p->bytes = count * each;
+    p->each = each;
+    p->memory = (uint8_t *)(uintptr_t)memory;
 }
 
 ehff_blob_part ehff_blob_part_at(const ehff_net *net, const ehff_encoder *encoder, uint32_t offset)
 {
-    const uint32_t n_protos = (uint32_t)net->n_classes * net->n_per_class;
-    uint32_t l, k;
-    ehff_blob_part part = {NULL, 0, EHFF_BLOB_HEAD, 1};
-    for (l = 0; offset >= part.start + part.bytes && l < net->n_layers; l++) {
-        part.start += part.bytes;
-        part.bytes = EHFF_BLOB_LAYER;
+    const uint32_t n_protos = ehff_n_protos(net);
+    const ehff_layer *layer = ehff_layers(net);
+    ehff_blob_part p = {NULL, 0, 0, 0};
+    uint32_t l;
+    next(&p, offset, net, EHFF_BLOB_HEAD, 1);
+    for (l = 0; l < net->n_layers; l++) next(&p, offset, layer + l, 4, 4);
+    for (l = 0; l < net->n_layers; l++, layer++) {
+        next(&p, offset, ehff_at(net, layer->weights), layer->n_in * layer->n_out, ehff_is_int8(net) ? 1 : 2);
+        next(&p, offset, ehff_at(net, layer->protos), n_protos * layer->n_out, net->proto_bits / 8u);
+        if (net->proto_bits == 8) next(&p, offset, ehff_at(net, layer->scales), n_protos, 2);
     }
-    for (l = 0; l < net->n_layers; l++) {
-        const ehff_layer *layer = ehff_layers(net) + l;
-        for (k = 0; k < 3 && offset >= part.start + part.bytes; k++) {
-            part.start += part.bytes;
-            part.each = k == 0 ? (net->recipe == EHFF_INT8 ? 1 : 2) : k == 1 ? net->proto_bits / 8u : 2;
-            part.bytes = (k == 0   ? layer->n_in * layer->n_out
-                          : k == 1 ? n_protos * layer->n_out
-                                   : n_protos) *
-                         part.each;
-            part.memory = (uint8_t *)ehff_at(net, k == 0 ? layer->weights : k == 1 ? layer->protos : layer->scales);
-            if (k == 2 && net->proto_bits != 8) part.bytes = 0;
-        }
+    if (encoder != NULL) {
+        const uint32_t entries = ehff_table_entries(encoder);
+        next(&p, offset, NULL, EHFF_BLOB_ENCODER, 1);
+        next(&p, offset, encoder->offset, entries, 4);
+        next(&p, offset, encoder->gain, entries, 2);
     }
-    if (offset >= part.start + part.bytes) {
-        const uint32_t entries = encoder == NULL ? 0 : ehff_table_entries(encoder);
-        part.memory = NULL;
-        part.start += part.bytes;
-        part.bytes = encoder == NULL ? 0 : EHFF_BLOB_ENCODER;
-        for (k = 0; k < 2 && entries != 0 && offset >= part.start + part.bytes; k++) {
-            part.memory = (uint8_t *)(uintptr_t)(k == 0 ? (const void *)encoder->offset : (const void *)encoder->gain);
-            part.start += part.bytes;
-            part.each = k == 0 ? 4 : 2;
-            part.bytes = entries * part.each;
-        }
-        if (offset >= part.start + part.bytes) {
-            part.memory = NULL;
-            part.start += part.bytes;
-            part.bytes = 4;
-        }
-    }
-    return part;
+    next(&p, offset, NULL, 4, 1);
+    return p;
 }
 
-static void put_head(const ehff_net *net, const ehff_encoder *encoder, uint8_t *b)
+/* On a big-endian machine the bytes of an element go the other way round; the head's have several widths. */
+uint32_t ehff_byte_of(const ehff_blob_part *part, uint32_t i)
 {
-    uint32_t i;
-    b = put16(put32(b, EHFF_MAGIC), EHFF_BLOB_VERSION);
-    *b++ = net->n_layers;
-    *b++ = net->recipe;
-    *b++ = net->join;
-    *b++ = net->flags;
-    *b++ = net->proto_bits;
-    *b++ = net->first_layer;
-    b = put16(put16(b, net->n_classes), net->n_per_class);
-    b = put16(put16(put32(b, net->kappa), net->margin), net->gate);
-    b = put16(put16(put32(b, net->lr_w), net->lr_p), encoder != NULL);
-    b = put32(put32(b, net->seed), net->step);
-    b = put32(put32(b, ehff_net_blob_bytes(net, encoder)), ehff_layers(net)->n_in);
-    for (i = 0; i < 3; i++) b = put32(b, 0);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    static const uint8_t widths[] = {4, 2, 1, 1, 1, 1, 1, 1, 2, 2, 4, 2, 2, 4, 2, 2, 4, 4, 4, 4, 4, 4, 4};
+    uint32_t at = 0, k = 0;
+    if (part->start != 0) return i ^ (part->each - 1);
+    while (i >= at + widths[k]) at += widths[k++];
+    return at + (widths[k] - 1u - (i - at));
+#else
+    (void)part;
+    return i;
+#endif
+}
+
+uint32_t ehff_net_blob_bytes(const ehff_net *net, const ehff_encoder *encoder)
+{
+    ehff_blob_part last;
+    if (!ehff_net_valid(net)) return 0;
+    if (encoder != NULL && ehff_encoder_sizes(encoder, NULL, NULL, NULL) != EHFF_OK) return 0;
+    last = ehff_blob_part_at(net, encoder, UINT32_MAX);
+    return last.start + last.bytes;
 }
 
 static void put_encoder(const ehff_encoder *e, uint8_t *b)
@@ -107,47 +86,45 @@ static void put_encoder(const ehff_encoder *e, uint8_t *b)
     (void)put16(put16(put16(b, e->n_channels), e->n_segments), 0);
 }
 
-/* The bytes of a part that are fields. The CRC's costs a pass over all bytes before it. */
-static void put_fields(const ehff_net *net, const ehff_encoder *encoder, uint32_t start, uint8_t *b)
+static void put_crc(const ehff_net *net, const ehff_encoder *encoder, uint32_t end, uint8_t *b)
 {
-    const uint32_t end = ehff_net_blob_bytes(net, encoder) - 4;
-    if (start == 0) {
-        put_head(net, encoder, b);
-    } else if (start < EHFF_BLOB_HEAD + (uint32_t)net->n_layers * EHFF_BLOB_LAYER) {
-        const ehff_layer *layer = ehff_layers(net) + (start - EHFF_BLOB_HEAD) / EHFF_BLOB_LAYER;
-        put32(put32(put32(put32(b, layer->n_out), layer->norm_sum), layer->updates), layer->join_weight);
-    } else if (start == end) {
-        uint32_t at, n, crc = 0;
-        uint8_t chunk[16];
-        for (at = 0; at < end; at += n) {
-            n = end - at < sizeof chunk ? end - at : (uint32_t)sizeof chunk;
-            (void)ehff_blob_read(net, encoder, at, chunk, n);
-            crc = ehff_crc32(crc, chunk, n);
-        }
-        (void)put32(b, crc);
-    } else {
-        put_encoder(encoder, b);
+    uint32_t at, n, crc = 0;
+    uint8_t chunk[16];
+    for (at = 0; at < end; at += n) {
+        n = end - at < sizeof chunk ? end - at : (uint32_t)sizeof chunk;
+        (void)ehff_blob_read(net, encoder, at, chunk, n);
+        crc = ehff_crc32(crc, chunk, n);
     }
+    (void)put32(b, crc);
 }
 
 int ehff_blob_read(const ehff_net *net, const ehff_encoder *encoder, uint32_t offset, uint8_t *out, uint32_t n)
 {
     const uint32_t whole = ehff_net_blob_bytes(net, encoder);
     uint32_t i;
+    uint8_t fields[EHFF_BLOB_ENCODER];
+    ehff_net head;
     if (!ehff_net_valid(net)) return EHFF_ERR_STATE;
     if (out == NULL) return EHFF_ERR_NULL;
     if (whole == 0 || offset > whole || n > whole - offset) return EHFF_ERR_SHAPE;
+    head = *net;
+    head.has_encoder = encoder != NULL;
+    head.blob_bytes = whole;
+    head.ram_bytes = head.widest = head.scratch = 0;
     while (n > 0) {
-        const ehff_blob_part part = ehff_blob_part_at(net, encoder, offset);
+        ehff_blob_part part = ehff_blob_part_at(net, encoder, offset);
         const uint32_t skip = offset - part.start;
         const uint32_t take = part.bytes - skip < n ? part.bytes - skip : n;
-        if (part.memory == NULL) {
-            uint8_t fields[EHFF_BLOB_HEAD];
-            put_fields(net, encoder, part.start, fields);
-            for (i = 0; i < take; i++) out[i] = fields[skip + i];
-        } else {
-            for (i = 0; i < take; i++) out[i] = part.memory[ehff_byte_of(skip + i, part.each)];
+        const uint8_t *from = part.start == 0 ? (const uint8_t *)&head : part.memory;
+        if (from == NULL) {
+            from = fields;
+            part.each = 1;
+            if (part.bytes == 4)
+                put_crc(net, encoder, part.start, fields);
+            else
+                put_encoder(encoder, fields);
         }
+        for (i = 0; i < take; i++) out[i] = from[from == fields ? skip + i : ehff_byte_of(&part, skip + i)];
         out += take;
         offset += take;
         n -= take;

@@ -13,7 +13,7 @@ static inline uint32_t ehff_get32(const uint8_t *b) { return ehff_get16(b) | ehf
 
 /* Bytes of a blob that stand together, and the memory that they come from or go to. */
 typedef struct {
-    uint8_t *memory; /* NULL: fields, which are made or parsed one by one */
+    uint8_t *memory; /* NULL: the encoder's fields, or the CRC */
     uint32_t start, bytes; /* of the part, from the start of the blob */
     uint32_t each; /* bytes of an element of memory */
 } ehff_blob_part;
@@ -21,12 +21,8 @@ typedef struct {
 /* The part that offset lies in. entries: features of the encoder's table; has_encoder 0: none. */
 ehff_blob_part ehff_blob_part_at(const ehff_net *net, const ehff_encoder *encoder, uint32_t offset);
 
-/* Byte i of little-endian elements of so many bytes each, wherever this machine keeps it. */
-static inline uint32_t ehff_byte_of(uint32_t i, uint32_t each)
-{
-    const uint16_t probe = 1;
-    return *(const uint8_t *)&probe ? i : i ^ (each - 1);
-}
+/* Where this machine keeps byte i of a part, whose elements are little-endian in a blob. */
+uint32_t ehff_byte_of(const ehff_blob_part *part, uint32_t i);
 
 /* Features that an encoder's table covers. */
 uint32_t ehff_table_entries(const ehff_encoder *e);

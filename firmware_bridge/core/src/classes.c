@@ -80,7 +80,7 @@ int ehff_net_add_class(ehff_net *net, uint32_t arena_bytes)
 
 int ehff_model_add_class(ehff_model *m)
 {
-    uint32_t table, table_at;
+    uint32_t table, table_at, scratch = 0;
     ehff_sizes now, next;
     int status;
     if (m == NULL) return EHFF_ERR_NULL;
@@ -89,7 +89,9 @@ int ehff_model_add_class(ehff_model *m)
     status = sizes_with(m->net, (uint16_t)(m->net->n_classes + 1), &next);
     if (status != EHFF_OK) return status;
     (void)sizes_with(m->net, m->net->n_classes, &now);
-    if (next.ram_bytes - now.ram_bytes > m->arena_bytes - m->bytes) return EHFF_ERR_ARENA;
+    if (m->has_encoder) (void)ehff_encoder_sizes(&m->encoder, NULL, NULL, &scratch);
+    if (scratch <= now.scratch_bytes || scratch > next.scratch_bytes) scratch = 0; /* else the network's will do */
+    if (next.ram_bytes - now.ram_bytes > m->arena_bytes - m->bytes + scratch) return EHFF_ERR_ARENA;
     table = m->has_encoder ? ehff_table_entries(&m->encoder) * EHFF_BLOB_ENTRY : 0;
     table_at = m->net->ram_bytes;
     move_up((uint8_t *)m->net + next.ram_bytes, (uint8_t *)m->net + table_at, table);

@@ -117,7 +117,7 @@ static void take(const ehff_net *net, const ehff_encoder *e, uint32_t offset, co
         const ehff_blob_part part = ehff_blob_part_at(net, e, offset);
         const uint32_t skip = offset - part.start;
         const uint32_t some = part.bytes - skip < n ? part.bytes - skip : n;
-        for (i = 0; i < some; i++) part.memory[ehff_byte_of(skip + i, part.each)] = bytes[i];
+        for (i = 0; i < some; i++) part.memory[ehff_byte_of(&part, skip + i)] = bytes[i];
         bytes += some;
         offset += some;
         n -= some;

@@ -88,6 +88,10 @@ int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehf
     if (status != EHFF_OK) return status;
     if (arena == NULL || out == NULL) return EHFF_ERR_NULL;
     if (arena_bytes < s.ram_bytes || !ehff_aligned(arena)) return EHFF_ERR_ARENA;
+    net->version = EHFF_BLOB_VERSION;
+    net->has_encoder = 0;
+    net->blob_bytes = s.blob_bytes;
+    net->n_in = c->dims[0];
     net->ram_bytes = s.ram_bytes;
     net->step = 0;
     net->seed = c->seed;

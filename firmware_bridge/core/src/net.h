@@ -13,24 +13,32 @@
 #define EHFF_BLOB_LAYER 16
 #define EHFF_NORM_MAX 0x3FFFFFu /* largest |y|, Q8, that the running mean counts: its sum of 1024 fits 32 bits */
 
+/* The first 16 bytes are a blob's entry of the layer. */
 typedef struct {
-    uint32_t n_in, n_out;
-    uint32_t weights, protos, scales; /* offsets from the start of the arena */
+    uint32_t n_out;
     uint32_t norm_sum; /* running mean of |y| times 1024, Q8 */
     uint32_t updates;
     uint32_t join_weight;
+    uint32_t n_in;
+    uint32_t weights, protos, scales; /* offsets from the start of the arena */
 } ehff_layer;
 
+/* A blob's head, field by field; a blob has zeros in the place of the last three. */
 struct ehff_net {
     uint32_t magic;
+    uint16_t version;
+    uint8_t n_layers, recipe, join, flags, proto_bits, first_layer;
+    uint16_t n_classes, n_per_class;
+    uint32_t kappa;
+    uint16_t margin, gate;
+    uint32_t lr_w;
+    uint16_t lr_p, has_encoder;
+    uint32_t seed, step;
+    uint32_t blob_bytes;
+    uint32_t n_in;
     uint32_t ram_bytes;
-    uint32_t step, seed;
-    uint32_t kappa, lr_w;
     uint32_t widest; /* outputs of the widest layer */
     uint32_t scratch; /* offset */
-    uint16_t n_classes, n_per_class;
-    uint16_t lr_p, margin, gate;
-    uint8_t n_layers, first_layer, recipe, join, flags, proto_bits;
     /* ehff_layer[n_layers] follows */
 };
 

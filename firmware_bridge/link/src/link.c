@@ -23,9 +23,7 @@ static void reply(ehff_link *link, uint8_t op, int status, uint16_t sequence, ui
     (void)ehff_net_get_step(link->model.net, &step);
     b[0] = op | EHFF_OP_REPLY;
     b[1] = (uint8_t)status;
-    link_put16(b + 2, sequence);
-    link_put32(b + 4, link->session);
-    link_put32(b + 8, step);
+    (void)link_put32(link_put32(link_put16(b + 2, sequence), link->session), step);
     link_send(b, EHFF_LINK_REPLY + n);
 }
 
@@ -69,7 +67,7 @@ static void request(ehff_link *link, uint32_t n)
         return;
     }
     if (!next && behind >= EHFF_LINK_WINDOW) {
-        link_put32(body, (uint16_t)(link->sequence + 1));
+        (void)link_put32(body, (uint16_t)(link->sequence + 1));
         reply(link, op, EHFF_LINK_ERR_SEQUENCE, sequence, 4);
         return;
     }
@@ -77,7 +75,7 @@ static void request(ehff_link *link, uint32_t n)
         link->repeats++;
         if (!changes_nothing(op)) {
             if (answer->op != op || answer->sequence != sequence) {
-                link_put32(body, (uint16_t)(link->sequence + 1));
+                (void)link_put32(body, (uint16_t)(link->sequence + 1));
                 reply(link, op, EHFF_LINK_ERR_SEQUENCE, sequence, 4);
                 return;
             }

@@ -4,20 +4,11 @@
 
 #include "ehff/ehff_link.h"
 
-static inline uint32_t link_get16(const uint8_t *b) { return (uint32_t)b[0] | (uint32_t)b[1] << 8; }
-static inline uint32_t link_get32(const uint8_t *b) { return link_get16(b) | link_get16(b + 2) << 16; }
-
-static inline void link_put16(uint8_t *b, uint32_t v)
-{
-    b[0] = (uint8_t)v;
-    b[1] = (uint8_t)(v >> 8);
-}
-
-static inline void link_put32(uint8_t *b, uint32_t v)
-{
-    link_put16(b, v & 0xFFFFu);
-    link_put16(b + 2, v >> 16);
-}
+/* frame.c: little-endian numbers; putting gives the place behind. */
+uint32_t link_get16(const uint8_t *b);
+uint32_t link_get32(const uint8_t *b);
+uint8_t *link_put16(uint8_t *b, uint32_t v);
+uint8_t *link_put32(uint8_t *b, uint32_t v);
 
 /* frame.c: n bytes of COBS in place to their data; its length, or -1 where they are none. */
 int32_t link_cobs_decode(uint8_t *b, uint32_t n);

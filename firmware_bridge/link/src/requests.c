@@ -27,15 +27,12 @@ static int hello(exchange *x)
     uint32_t i = 0;
     b[0] = EHFF_LINK_VERSION;
     b[1] = EHFF_BLOB_VERSION;
-    link_put16(b + 2, link->frame_bytes);
-    link_put16(b + 4, link->ring_bytes);
-    b[6] = EHFF_LINK_WINDOW;
-    b[7] = link_flags(link);
-    link_put32(b + 8, link->session_before);
-    link_put32(b + 12, link->arena_bytes);
-    link_put32(b + 16, ehff_port_stack_bytes());
-    link_put32(b + 20, ehff_port_stack_used());
-    for (; link->name[i] != 0 && 24 + i < x->room; i++) b[24 + i] = (uint8_t)link->name[i];
+    b = link_put16(link_put16(b + 2, link->frame_bytes), link->ring_bytes);
+    *b++ = EHFF_LINK_WINDOW;
+    *b++ = link_flags(link);
+    b = link_put32(link_put32(b, link->session_before), link->arena_bytes);
+    b = link_put32(link_put32(b, ehff_port_stack_bytes()), ehff_port_stack_used());
+    for (; link->name[i] != 0 && 24 + i < x->room; i++) b[i] = (uint8_t)link->name[i];
     x->length = 24 + i;
     return EHFF_OK;
 }
@@ -58,7 +55,7 @@ static int push(exchange *x)
         if (link->loader.blob_bytes == 0 || offset != link->loader.at) return EHFF_LINK_ERR_OFFSET;
         status = ehff_load_bytes(&link->loader, x->body + 4, x->n - 4);
     }
-    link_put32(x->reply, link->loader.at);
+    (void)link_put32(x->reply, link->loader.at);
     x->length = 4;
     if (status == EHFF_OK && link->loader.at == link->loader.blob_bytes) status = ehff_load_end(&link->loader);
     return status;
@@ -80,7 +77,7 @@ static int pull(exchange *x)
     if (offset > whole) return EHFF_LINK_ERR_OFFSET;
     if (n > whole - offset) n = whole - offset;
     if (n > x->room - 4) n = x->room - 4;
-    link_put32(x->reply, whole);
+    (void)link_put32(x->reply, whole);
     x->length = 4 + n;
     return ehff_blob_read(link->model.net, encoder_of(link), offset, x->reply + 4, n);
 }
@@ -91,7 +88,7 @@ static int train(exchange *x)
     int status;
     if (x->n < 4) return EHFF_LINK_ERR_LENGTH;
     status = ehff_model_train(&x->link->model, x->body + 4, x->n - 4, (uint16_t)link_get16(x->body), &predicted);
-    link_put32(x->reply, predicted);
+    (void)link_put32(x->reply, predicted);
     x->length = 4;
     return status;
 }
@@ -111,9 +108,8 @@ static int predict(exchange *x)
         if (4 + 4 * (uint32_t)n_classes > x->room) return EHFF_LINK_ERR_LENGTH;
     }
     status = ehff_model_predict(model, x->body + 4, x->n - 4, &label, wanted ? score : NULL);
-    link_put16(x->reply, label);
-    link_put16(x->reply + 2, n_classes);
-    for (c = 0; c < n_classes; c++) link_put32(x->reply + 4 + 4 * c, (uint32_t)score[c]);
+    (void)link_put16(link_put16(x->reply, label), n_classes);
+    for (c = 0; c < n_classes; c++) (void)link_put32((uint8_t *)&score[c], (uint32_t)score[c]);
     x->length = 4 + 4 * (uint32_t)n_classes;
     return status;
 }
@@ -128,23 +124,18 @@ static int stats(exchange *x)
     if (x->room < 40) return EHFF_LINK_ERR_LENGTH;
     status = ehff_net_layer_stats(link->model.net, x->body[0], &s);
     if (status != EHFF_OK) return status;
-    link_put32(b, link->model.bytes);
-    link_put32(b + 4, link->model.raw_bytes);
-    link_put32(b + 8, link->bad_frames);
-    link_put32(b + 12, link->repeats);
-    link_put32(b + 16, s.n_in);
-    link_put32(b + 20, s.n_out);
-    link_put32(b + 24, s.updates);
-    link_put32(b + 28, s.saturated);
-    link_put32(b + 32, s.norm);
+    b = link_put32(link_put32(b, link->model.bytes), link->model.raw_bytes);
+    b = link_put32(link_put32(b, link->bad_frames), link->repeats);
+    b = link_put32(link_put32(link_put32(b, s.n_in), s.n_out), s.updates);
+    (void)link_put32(link_put32(b, s.saturated), s.norm);
     x->length = 36;
     return EHFF_OK;
 }
 
 static int crc(exchange *x)
 {
-    link_put32(x->reply, ehff_net_weights_crc32(x->link->model.net));
-    link_put32(x->reply + 4, ehff_net_state_crc32(x->link->model.net));
+    const ehff_net *net = x->link->model.net;
+    (void)link_put32(link_put32(x->reply, ehff_net_weights_crc32(net)), ehff_net_state_crc32(net));
     x->length = 8;
     return EHFF_OK;
 }
@@ -153,7 +144,7 @@ static int save(exchange *x)
 {
     uint32_t sequence = 0;
     int status = slots_save(x->link->model.net, encoder_of(x->link), &sequence);
-    link_put32(x->reply, sequence);
+    (void)link_put32(x->reply, sequence);
     x->length = 4;
     return status;
 }
@@ -162,7 +153,7 @@ static int load(exchange *x)
 {
     uint32_t sequence = 0;
     int status = x->n != 1 ? EHFF_LINK_ERR_LENGTH : link_load(x->link, x->body[0], &sequence);
-    link_put32(x->reply, sequence);
+    (void)link_put32(x->reply, sequence);
     x->length = 4;
     return status;
 }
@@ -170,7 +161,7 @@ static int load(exchange *x)
 static int add_class(exchange *x)
 {
     int status = ehff_model_add_class(&x->link->model);
-    link_put32(x->reply, x->link->model.n_classes);
+    (void)link_put32(x->reply, x->link->model.n_classes);
     x->length = 4;
     return status;
 }

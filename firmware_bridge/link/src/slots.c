@@ -87,9 +87,7 @@ int slots_save(const ehff_net *net, const ehff_encoder *encoder, uint32_t *seque
     if (ehff_port_slot_bytes(slot) == 0) return EHFF_LINK_ERR_STORAGE;
     if (bytes == 0 || bytes > ehff_port_slot_bytes(slot) - SLOT_HEAD) return EHFF_LINK_ERR_STORAGE;
     if (ehff_port_slot_erase(slot) != 0) return EHFF_LINK_ERR_STORAGE;
-    link_put32(b, next);
-    link_put32(b + 4, bytes);
-    link_put32(b + 8, factory_id());
+    (void)link_put32(link_put32(link_put32(b, next), bytes), factory_id());
     if (ehff_port_slot_write(slot, 0, b, 12) != 0) return EHFF_LINK_ERR_STORAGE;
     crc = ehff_crc32(0, b, 12);
     for (at = 0; at < bytes; at += n) {
@@ -99,8 +97,7 @@ int slots_save(const ehff_net *net, const ehff_encoder *encoder, uint32_t *seque
         for (i = n; i & 3; i++) b[i] = 0xFF;
         if (ehff_port_slot_write(slot, SLOT_HEAD + at, b, i) != 0) return EHFF_LINK_ERR_STORAGE;
     }
-    link_put32(b, crc);
-    link_put32(b + 4, SLOT_MAGIC);
+    (void)link_put32(link_put32(b, crc), SLOT_MAGIC);
     if (ehff_port_slot_write(slot, 12, b, 8) != 0) return EHFF_LINK_ERR_STORAGE;
     if (!whole(slot, &head) || head.sequence != next) return EHFF_LINK_ERR_STORAGE;
     *sequence = next;
