@@ -19,4 +19,17 @@
 #define EHFF_MAX_LAYERS 32
 #endif
 
+/* What suits the machine; results are the same. Thumb-1 has no instruction that divides and 8 registers for most. */
+#if defined(__ARM_ARCH_6M__) || defined(__AVR__)
+#define EHFF_SMALL_MACHINE 1
+#else
+#define EHFF_SMALL_MACHINE 0
+#endif
+#ifndef EHFF_DIVIDES
+#define EHFF_DIVIDES (!EHFF_SMALL_MACHINE) /* else shifts and subtractions, in no more time and less memory */
+#endif
+#ifndef EHFF_DOT_BY_COLUMNS
+#define EHFF_DOT_BY_COLUMNS EHFF_SMALL_MACHINE /* sums in memory: four rows at once have too few registers */
+#endif
+
 #endif
