@@ -74,7 +74,7 @@ MUTANTS = (
     Mutant("running mean slower", "net.c", "layer->norm_sum += norm - (layer->norm_sum >> 10);", "layer->norm_sum += norm - (layer->norm_sum >> 11);"),
     Mutant("running mean from zero", "net.c", "layer->norm_sum = norm << 10;", "layer->norm_sum = norm;"),
     Mutant("last layer is the first", "net.c", "const int last = l + 1 == ehff_n_layers(net);", "const int last = l == 0;"),
-    Mutant("join weight", "net.c", "logit[c] - sum, (int32_t)layer->join_weight)", "logit[c] - sum, 256)"),
+    Mutant("join weight", "net.c", "logit[c] - sum, weight)", "logit[c] - sum, 256)"),
     Mutant("frozen layers learn", "net.c", "if (label >= 0 && l >= net->first_layer) learn(", "if (label >= 0) learn("),
     Mutant("ties to the higher class", "net.c", "if (v > top) {", "if (v >= top) {"),
     Mutant("step not counted", "net.c", "net->step++;", ""),
@@ -127,7 +127,7 @@ MUTANTS = (
     Mutant("score without its sum", "net.c", "score != NULL || ehff_n_layers(net) > 1 ||", "ehff_n_layers(net) > 1 ||"),
     Mutant("offset's lower part", "encode.c", "- (offset & 0xFFFF)", ""),
     Mutant("sum of squares past 31 bits", "math.c", "            low -= (uint32_t)1 << 31;\n            high++;\n        }\n    } while (at", "            low -= (uint32_t)1 << 31;\n        }\n    } while (at"),
-    Mutant("one layer's weight", "net.c", " || layer->join_weight != 256)", ")"),
+    Mutant("one layer's weight", "net.c", " || weight != 256)", ")"),
 )  # fmt: skip
 
 

@@ -2,23 +2,27 @@
 #include "math.h"
 #include "net.h"
 
+/* Layers of a configuration that was checked. */
+static uint32_t n_layers_of(const ehff_config *c) { return EHFF_MAX_LAYERS > 1 ? c->n_layers : 1; }
+
 static int check_config(const ehff_config *c)
 {
     uint32_t l;
     if (c == NULL || c->dims == NULL) return EHFF_ERR_NULL;
     if (c->n_layers < 1 || c->n_layers > EHFF_MAX_LAYERS) return EHFF_ERR_SHAPE;
-    for (l = 0; l <= c->n_layers; l++)
+    for (l = 0; l <= n_layers_of(c); l++)
         if (c->dims[l] < 1 || c->dims[l] > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
     if (c->n_classes < 2 || c->n_classes > EHFF_MAX_CLASSES) return EHFF_ERR_SHAPE;
     if (c->n_per_class < 1 || c->n_per_class > (EHFF_WITH_MULTI ? 64 : 1)) return EHFF_ERR_SHAPE;
     if ((uint32_t)c->n_classes * c->n_per_class > EHFF_MAX_PROTOTYPES) return EHFF_ERR_SHAPE;
-    if (c->recipe > (EHFF_WITH_INT16 ? EHFF_INT16 : EHFF_INT8) || c->join > EHFF_JOIN_WEIGHTED) return EHFF_ERR_RANGE;
+    if (c->recipe > (EHFF_WITH_INT16 ? EHFF_INT16 : EHFF_INT8)) return EHFF_ERR_RANGE;
+    if (c->join > (EHFF_MAX_LAYERS > 1 ? EHFF_JOIN_WEIGHTED : EHFF_JOIN_LAST)) return EHFF_ERR_RANGE;
     if (c->flags > (EHFF_CAP | EHFF_REVIVE)) return EHFF_ERR_RANGE;
     if (c->proto_bits != 16 && !(EHFF_WITH_INT8_PROTOS && c->proto_bits == 8)) return EHFF_ERR_RANGE;
     if (c->kappa < 1 || c->kappa > EHFF_MAX_KAPPA || c->margin > EHFF_ONE) return EHFF_ERR_RANGE;
     if (c->gate > EHFF_MAX_GATE && c->gate != EHFF_GATE_OFF) return EHFF_ERR_RANGE;
     if (c->lr_w > EHFF_MAX_LR_W || c->lr_p > EHFF_MAX_LR_P) return EHFF_ERR_RANGE;
-    if (c->join == EHFF_JOIN_WEIGHTED) {
+    if (EHFF_MAX_LAYERS > 1 && c->join == EHFF_JOIN_WEIGHTED) {
         if (c->join_weight == NULL) return EHFF_ERR_NULL;
         for (l = 0; l < c->n_layers; l++)
             if (c->join_weight[l] > 1024) return EHFF_ERR_RANGE;
@@ -29,7 +33,7 @@ static int check_config(const ehff_config *c)
 static uint32_t widest_of(const ehff_config *c)
 {
     uint32_t l, w = 0;
-    for (l = 1; l <= c->n_layers; l++)
+    for (l = 1; l <= n_layers_of(c); l++)
         if (c->dims[l] > w) w = c->dims[l];
     return w;
 }
@@ -63,12 +67,12 @@ int ehff_net_sizes(const ehff_config *c, ehff_sizes *s)
     if (status != EHFF_OK) return status;
     if (s == NULL) return EHFF_ERR_NULL;
     widest = widest_of(c);
-    s->state_bytes = (uint32_t)(sizeof(ehff_net) + c->n_layers * sizeof(ehff_layer));
+    s->state_bytes = (uint32_t)(sizeof(ehff_net) + n_layers_of(c) * sizeof(ehff_layer));
     s->scratch_bytes = (widest + n_protos_of(c) + words(n_protos_of(c), 2) + words(widest, 2)) * 4;
-    if (c->n_layers > 1) s->scratch_bytes += (c->n_classes + words(widest, 2)) * 4;
+    if (n_layers_of(c) > 1) s->scratch_bytes += (c->n_classes + words(widest, 2)) * 4;
     rest = (s->state_bytes + s->scratch_bytes) / 4;
-    blob = EHFF_BLOB_FIXED + (uint32_t)c->n_layers * EHFF_BLOB_LAYER;
-    for (l = 0; l < c->n_layers; l++) {
+    blob = EHFF_BLOB_FIXED + n_layers_of(c) * EHFF_BLOB_LAYER;
+    for (l = 0; l < n_layers_of(c); l++) {
         weights += weight_words(c, l);
         protos += proto_words(c, l) + scale_words(c);
         if (weights + protos + rest >= (uint32_t)1 << 30) return EHFF_ERR_SHAPE;
@@ -118,7 +122,7 @@ int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehf
     net->flags = c->flags;
     net->proto_bits = c->proto_bits;
     at = s.state_bytes;
-    for (l = 0; l < c->n_layers; l++) {
+    for (l = 0; l < n_layers_of(c); l++) {
         ehff_layer *layer = ehff_layers(net) + l;
         layer->n_in = c->dims[l];
         layer->n_out = c->dims[l + 1];
@@ -128,7 +132,7 @@ int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehf
         at = layer->scales + scale_words(c) * 4;
         layer->norm_sum = 0;
         layer->updates = 0;
-        layer->join_weight = c->join == EHFF_JOIN_WEIGHTED ? c->join_weight[l] : 256;
+        layer->join_weight = EHFF_MAX_LAYERS > 1 && c->join == EHFF_JOIN_WEIGHTED ? c->join_weight[l] : 256;
     }
     net->magic = EHFF_MAGIC;
     *out = net;
@@ -258,6 +262,7 @@ static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *sc
     for (l = 0; l < ehff_n_layers(net); l++) {
         const ehff_layer *layer = ehff_layers(net) + l;
         const int last = l + 1 == ehff_n_layers(net);
+        const int32_t weight = EHFF_MAX_LAYERS > 1 ? (int32_t)layer->join_weight : 256;
         int16_t *u = s.u[l & 1];
         uint32_t root, norm, bits;
         int32_t shift, sum = 0, top = INT32_MIN;
@@ -268,12 +273,12 @@ static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *sc
         ehff_proto_logits(net, s.cosine, logit);
         if (layer_scores != NULL)
             for (c = 0; c < net->n_classes; c++) *layer_scores++ = logit[c];
-        if (net->join != EHFF_JOIN_LAST || last) {
+        if (last || net->join != EHFF_JOIN_LAST) {
             /* one layer's answer alone is its largest logit: what is subtracted from all counts in a score only */
-            if (score != NULL || ehff_n_layers(net) > 1 || layer->join_weight != 256)
+            if (score != NULL || ehff_n_layers(net) > 1 || weight != 256)
                 sum = ehff_proto_logsumexp(logit, net->n_classes);
             for (c = 0; c < net->n_classes; c++) {
-                int32_t v = ehff_times_q8(logit[c] - sum, (int32_t)layer->join_weight);
+                int32_t v = ehff_times_q8(logit[c] - sum, weight);
                 if (l > 0 && net->join != EHFF_JOIN_LAST) v += s.joined[c];
                 if (!last) s.joined[c] = v;
                 if (last && score != NULL) score[c] = v;

@@ -16,7 +16,7 @@
 #define EHFF_WITH_WINDOW 1 /* EHFF_ENC_WINDOW, and the logarithm of features */
 #endif
 #ifndef EHFF_MAX_LAYERS
-#define EHFF_MAX_LAYERS 32
+#define EHFF_MAX_LAYERS 32 /* 1: no joining by weights either */
 #endif
 
 /* What suits the machine; results are the same. Thumb-1 has no instruction that divides and 8 registers for most. */
