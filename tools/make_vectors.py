@@ -180,6 +180,8 @@ def encoder_vectors() -> Json:
         encoder_case("window-zeros-log", "int16", (8, 2), zero, features=every, segments=2, log=1, bias=1),
         encoder_case("window-rms-largest", "int16", (2048, 1), lowest, features=["mav", "rms"]),
         encoder_case("window-wl-largest", "int16", (16384, 1), swing, features=["wl"], segments=8),
+        encoder_case("window-offset-largest", "int16", (2048, 1), lowest, features=["mav"], gain_shift=30,
+                     offset={"cycle": [1 - 2**31]}, gain={"cycle": [65535]}),
         encoder_case("plain-largest", "int16", (32767, 2), lowest, gain_shift=30, bias=-32768,
                      offset={"cycle": [2**31 - 1]}, gain={"cycle": [65535]}),
     ]  # fmt: skip

@@ -10,6 +10,7 @@ BUILDS = {
     "gcc-O0": ("gcc", "-O0"),
     "gcc-O3": ("gcc", "-O3"),
     "clang-O2": ("clang", "-O2"),
+    "gcc-small-machine": ("gcc", "-O2 -DEHFF_DIVIDES=0 -DEHFF_DOT_BY_COLUMNS=1"),
     "gcc-sanitizers": ("gcc", SANITIZERS),
 }
 

@@ -9,8 +9,6 @@ static int32_t raw_at(const ehff_encoder *e, const void *raw, uint32_t i)
     return ((const int16_t *)raw)[i];
 }
 
-static uint32_t magnitude(int32_t v) { return (uint32_t)(v < 0 ? -v : v); }
-
 /* Values of at most 16 bits become features as they are, which need no room beside the unit vector's. */
 static int is_small(const ehff_encoder *e) { return !EHFF_WITH_WINDOW || (e->kind == EHFF_ENC_PLAIN && !e->log); }
 
@@ -21,10 +19,10 @@ int ehff_encoder_sizes(const ehff_encoder *e, uint32_t *n_raw, uint32_t *n_featu
     if (e->n_time < 1 || e->n_channels < 1 || e->n_segments < 1) return EHFF_ERR_SHAPE;
     raw = (uint32_t)e->n_time * e->n_channels;
     if (raw > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
-    if (e->raw > EHFF_RAW_I16 || e->kind > EHFF_ENC_WINDOW || e->log > 1 || e->gain_shift > 30) return EHFF_ERR_RANGE;
-    if (!EHFF_WITH_WINDOW && (e->kind != EHFF_ENC_PLAIN || e->log)) return EHFF_ERR_RANGE;
+    if (e->raw > EHFF_RAW_I16 || e->kind > (EHFF_WITH_WINDOW ? EHFF_ENC_WINDOW : EHFF_ENC_PLAIN)) return EHFF_ERR_RANGE;
+    if (e->log > (EHFF_WITH_WINDOW ? 1 : 0) || e->gain_shift > 30) return EHFF_ERR_RANGE;
     if ((e->offset == NULL) != (e->gain == NULL)) return EHFF_ERR_NULL;
-    if (e->kind == EHFF_ENC_PLAIN) {
+    if (!EHFF_WITH_WINDOW || e->kind == EHFF_ENC_PLAIN) {
         if (e->features != 0 || e->n_segments != 1) return EHFF_ERR_RANGE;
         features = raw;
     } else {
@@ -58,7 +56,7 @@ static void window_features(const ehff_encoder *e, const void *raw, int32_t *f)
         for (s = 0; s < e->n_segments; s++)
             for (c = 0; c < width; c++) {
                 uint32_t sum = 0; /* <= 2048 * 2^15 */
-                for (t = s * length; t < (s + 1) * length; t++) sum += magnitude(raw_at(e, raw, t * width + c));
+                for (t = s * length; t < (s + 1) * length; t++) sum += ehff_magnitude(raw_at(e, raw, t * width + c));
                 f[n++] = maybe_log(e, sum, length);
             }
     if (e->features & EHFF_FEAT_RMS)
@@ -66,7 +64,7 @@ static void window_features(const ehff_encoder *e, const void *raw, int32_t *f)
             for (c = 0; c < width; c++) {
                 uint64_t sum = 0; /* <= 2048 * 2^30; times length and 256: <= 2^60 */
                 for (t = s * length; t < (s + 1) * length; t++) {
-                    const uint32_t v = magnitude(raw_at(e, raw, t * width + c));
+                    const uint32_t v = ehff_magnitude(raw_at(e, raw, t * width + c));
                     sum += v * v;
                 }
                 f[n++] = maybe_log(e, ehff_isqrt64(sum * length * 256), 16 * length);
@@ -75,7 +73,7 @@ static void window_features(const ehff_encoder *e, const void *raw, int32_t *f)
         for (c = 0; c < width; c++) {
             uint32_t sum = 0; /* <= 16383 * 65535 < 2^30 */
             for (t = 1; t < e->n_time; t++)
-                sum += magnitude(raw_at(e, raw, t * width + c) - raw_at(e, raw, (t - 1) * width + c));
+                sum += ehff_magnitude(raw_at(e, raw, t * width + c) - raw_at(e, raw, (t - 1) * width + c));
             f[n++] = maybe_log(e, sum, e->n_time);
         }
 }
@@ -85,7 +83,7 @@ static void plain_features(const ehff_encoder *e, const void *raw, uint32_t n_ra
     uint32_t i;
     for (i = 0; i < n_raw; i++) {
         const int32_t v = raw_at(e, raw, i);
-        const int32_t g = maybe_log(e, magnitude(v), 1);
+        const int32_t g = maybe_log(e, ehff_magnitude(v), 1);
         f[i] = v < 0 ? -g : g;
     }
 }
@@ -124,11 +122,14 @@ static void small_features(const ehff_encoder *e, const void *raw, uint32_t n_ra
         while (x < end) *x++ = *i16++;
 }
 
-/* (f - offset) * gain >> gain_shift, rounded half up and saturated.  |f - offset| < 2^32, gain < 2^16. */
+/* (f - offset) * gain >> gain_shift, rounded half up and saturated.  |f| <= 2^30, so that the difference has an upper part
+ * below 2^15 + 2^14; where that exceeds int16 and gain 2^15, the result is past the limit whatever the shift. */
 static int32_t standardized(const ehff_encoder *e, uint32_t i, int32_t f)
 {
-    const int64_t z = ehff_round_shift64(((int64_t)f - e->offset[i]) * e->gain[i], e->gain_shift);
-    return z > 32767 ? 32767 : z < -32767 ? -32767 : (int32_t)z;
+    const int32_t offset = e->offset[i], lower = (f & 0xFFFF) - (offset & 0xFFFF);
+    const int32_t upper = (f >> 16) - (offset >> 16) + (lower >> 16);
+    if (e->gain[i] >> 15 && upper != (int16_t)upper) return upper < 0 ? -32767 : 32767;
+    return ehff_scaled(upper, (uint32_t)lower & 0xFFFFu, e->gain[i], e->gain_shift);
 }
 
 int ehff_encode(const ehff_encoder *e, const void *raw, uint32_t n_raw, void *scratch, uint32_t scratch_bytes,

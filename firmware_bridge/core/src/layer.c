@@ -2,86 +2,68 @@
 #include "math.h"
 #include "net.h"
 
-/* y = W x, as dot.h says; the bounds below hold for every partial sum.
- * int8: |sum| <= |w| |x| <= 127 * sqrt(65536) * 16384 * 1.01 < 2^29.1.
+/* relu(W x), and all its bits or-ed.
+ * int8: |sum| <= |w| |x| <= 127 * sqrt(65536) * 16384 * 1.01 < 2^29.1, and so is every partial sum's bound.
  * int16: the view (w + 128) >> 8 lies in -127..127 because |w| <= 32512; bound as above. */
-#define DOT_NAME dot_int8
-#define DOT_TYPE int8_t
-#define DOT_VIEW(w) (w)
-#include "dot.h"
-
-#if EHFF_WITH_INT16
-#define DOT_NAME dot_int16
-#define DOT_TYPE int16_t
-#define DOT_VIEW(w) (int16_t)((int16_t)((w) + 128) >> 8)
-#include "dot.h"
-#endif
-
-/* relu(W x), and all its bits or-ed. */
 uint32_t ehff_layer_forward(const ehff_net *net, const ehff_layer *layer, const int16_t *x, int32_t *acc)
 {
     const int32_t *const end = acc + layer->n_out;
     const void *weights = ehff_at(net, layer->weights);
     uint32_t bits = 0;
-#if EHFF_WITH_INT16
-    if (net->recipe == EHFF_INT16)
-        dot_int16((const int16_t *)weights, x, layer->n_in, layer->n_out, acc);
+    if (ehff_is_int8(net))
+        ehff_dot_int8((const int8_t *)weights, x, layer->n_in, layer->n_out, acc);
     else
-#endif
-        dot_int8((const int8_t *)weights, x, layer->n_in, layer->n_out, acc);
-    for (; acc < end; acc++) {
+        ehff_dot_view((const int16_t *)weights, x, layer->n_in, layer->n_out, acc);
+    do {
         if (*acc < 0) *acc = 0;
-        bits |= (uint32_t)*acc;
-    }
+        bits |= (uint32_t)*acc++;
+    } while (acc < end);
     return bits;
 }
 
-/* w - (mx + 64 * bits + 32) / 2^22 by stochastic rounding with 16 random bits; the shift in two parts spares that by 64.
- * m: Q8 int8 steps; |mx| <= 2^29: within int32. */
-static inline void move_int8(int8_t *w, int32_t mx, uint32_t bits)
-{
-    const int32_t d = (((mx + 32) >> 6) + (int32_t)bits) >> 16;
-    if (d != 0) *w = (int8_t)ehff_clamp(*w - d, EHFF_W8_LIMIT);
-}
+/* w - (m * x + 64 * bits + 32) / 2^22: stochastic rounding with 16 random bits; the shift in two parts spares that by 64.
+ * m: Q8 int8 steps; |m * x| <= 2^29: within int32. A macro, because compilers that save bytes would call it. */
+#define MOVE_INT8(w, mx, bits)                                            \
+    do {                                                                  \
+        const int32_t d_ = ((((mx) + 32) >> 6) + (int32_t)(bits)) >> 16;  \
+        if (d_ != 0) *(w) = (int8_t)ehff_clamp(*(w) - d_, EHFF_W8_LIMIT); \
+    } while (0)
 
 /* Where x is 0, 64 * bits + 32 < 2^22 moves nothing: a pair of zeros is skipped before its bits are drawn. */
+static void step_pairs(int8_t *w, const int16_t *x, const int16_t *end, int32_t m, uint32_t key)
+{
+    do {
+        const int32_t left = x[0], right = x[1];
+        if ((left | right) != 0) {
+            const uint32_t h = ehff_hash(key);
+            MOVE_INT8(w, m * left, h & 0xFFFFu);
+            MOVE_INT8(w + 1, m * right, h >> 16);
+        }
+        key += ehff_pair_step;
+        w += 2;
+        x += 2;
+    } while (x < end);
+}
+
+/* A last odd column is a pair with 0, which leaves alone what lies behind the row. */
 static void step_int8(int8_t *w, const int16_t *x, uint32_t n, int32_t m, uint32_t row_key)
 {
-    const int16_t *const end = x + (n & ~(uint32_t)1);
-    for (; x < end; x += 2, w += 2, row_key += ehff_pair_step) {
-        const int32_t left = x[0], right = x[1];
-        uint32_t h;
-        if ((left | right) == 0) continue;
-        h = ehff_hash(row_key);
-        move_int8(w, m * left, h & 0xFFFFu);
-        move_int8(w + 1, m * right, h >> 16);
+    if (n > 1) step_pairs(w, x, x + (n & ~(uint32_t)1), m, row_key);
+    if (n & 1) {
+        const int16_t last[2] = {x[n - 1], 0};
+        step_pairs(w + n - 1, last, last + 2, m, row_key + (n >> 1) * ehff_pair_step);
     }
-    if (n & 1) move_int8(w, m * *x, ehff_hash(row_key) & 0xFFFFu);
 }
 
 /* w -= round_half_up(m * x), in int16 steps (int8 steps / 256). */
 static void step_int16(int16_t *w, const int16_t *x, uint32_t n, int32_t m)
 {
     const int16_t *const end = x + n;
-    for (; x < end; x++, w++) {
-        const int32_t d = (m * *x + 8192) >> 14;
+    do {
+        const int32_t d = (m * *x++ + 8192) >> 14;
         *w = (int16_t)ehff_clamp(*w - d, EHFF_W16_LIMIT);
-    }
-}
-
-/* clamp(round_half_up(t * f / 2^shift), 32767) without 64 bits.  |t| < 2^31, f <= 2^16, so that the product's upper part
- * (t * f) >> 16 fits int32; 0 <= shift <= 47.  Up to a shift of 16 the lower part alone counts, or the limit does. */
-static int32_t row_step(int32_t t, uint32_t f, int32_t shift)
-{
-    int32_t v = (t >> 16) * (int32_t)f + (int32_t)((((uint32_t)t & 0xFFFFu) * f) >> 16);
-    if (shift > 16)
-        shift -= 16;
-    else if (v >= -32768 && v <= 32767)
-        v = (int32_t)((uint32_t)t * f);
-    else
-        shift = 0;
-    if (shift > 0) v = ((v >> (shift - 1)) + 1) >> 1;
-    return ehff_clamp(v, 32767);
+        w++;
+    } while (x < end);
 }
 
 /* dW = rate / max(|y|, mean |y|) * t x^T, where rate = lr_w * n_in * R^2: lr_w times the squared length of a
@@ -115,7 +97,7 @@ void ehff_layer_learn(const ehff_net *net, const ehff_layer *layer, uint32_t ind
             if (!(net->flags & EHFF_REVIVE) || t[i] >= 0) continue;
             f = tenth;
         }
-        m = row_step(t[i], f, shift);
+        m = ehff_scaled(t[i] >> 16, (uint32_t)t[i] & 0xFFFFu, f, shift);
         if (m == 0) continue;
         if (ehff_is_int8(net))
             step_int8((int8_t *)ehff_at(net, layer->weights) + i * n_in, x, n_in, m, ehff_row_key(key, i));

@@ -26,7 +26,7 @@ uint32_t ehff_isqrt64(uint64_t v)
         uint32_t word = half == 0 ? (uint32_t)(v >> 32) : (uint32_t)v, turns = 16;
         if (root == 0)
             for (; turns != 0 && word >> 30 == 0; turns--) word <<= 2;
-        for (; turns != 0; turns--) {
+        while (turns-- != 0) {
             const uint32_t pair = word >> 30;
             word <<= 2;
             if (rest > root || (rest == root && pair != 0)) {
@@ -51,7 +51,39 @@ uint32_t ehff_mantissa(uint32_t v, int32_t *shift)
     return v;
 }
 
-uint32_t ehff_reciprocal(uint32_t v, int32_t *shift) { return ((uint32_t)1 << 31) / ehff_mantissa(v, shift); }
+uint32_t ehff_reciprocal(uint32_t v, int32_t *shift)
+{
+    const uint32_t m = ehff_mantissa(v, shift);
+#if EHFF_DIVIDES
+    return ((uint32_t)1 << 31) / m;
+#else
+    uint32_t rest = (uint32_t)1 << 15, quotient = 0, turns = 17; /* the quotient's bits, from that of 2^16 on */
+    if (rest < m) rest *= 2, turns = 16;
+    do {
+        quotient *= 2;
+        if (rest >= m) {
+            rest -= m;
+            quotient++;
+        }
+        rest *= 2;
+    } while (--turns != 0);
+    return quotient;
+#endif
+}
+
+/* Up to a shift of 16 the product's lower part alone counts, or the limit does. */
+int32_t ehff_scaled(int32_t upper, uint32_t lower, uint32_t factor, int32_t shift)
+{
+    int32_t v = upper * (int32_t)factor + (int32_t)((lower * factor) >> 16);
+    if (shift > 16)
+        shift -= 16;
+    else if (v >= -32768 && v <= 32767)
+        v = (int32_t)((((uint32_t)upper << 16) + lower) * factor);
+    else
+        shift = 0;
+    if (shift > 0) v = ((v >> (shift - 1)) + 1) >> 1;
+    return ehff_clamp(v, 32767);
+}
 
 /* 2^-(i/32), Q15 */
 static const uint16_t exp2_table[33] = {
@@ -95,34 +127,33 @@ typedef struct {
     int32_t down;
 } ehff_divisor;
 
-/* sum: of the squares of 15-bit mantissas, at least 2^28; the root carries 8 fraction bits. */
-static ehff_divisor divisor_of(uint64_t sum)
+/* sum: of squares, at least 2^28 after 2 * up more bits, which makes mantissas of 15 bits of elements that have fewer:
+ * |a| * (inverse << up) is |m| * inverse. The root carries 8 fraction bits. */
+static ehff_divisor divisor_of(uint64_t sum, int32_t up)
 {
     ehff_divisor d;
-    int32_t inverse_shift;
+    int32_t inverse_shift, i;
+    for (i = 0; i < up; i++) sum <<= 2;
     d.root = ehff_isqrt64(sum << 16);
-    d.inverse = ehff_reciprocal(d.root, &inverse_shift);
+    d.inverse = ehff_reciprocal(d.root, &inverse_shift) << up;
     d.down = 9 + inverse_shift; /* root >= 2^22, so inverse_shift >= 7 and down >= 16 */
     d.half = (uint32_t)1 << (d.down - 1);
     return d;
 }
 
-static inline uint32_t magnitude(int32_t v) { return (uint32_t)(v < 0 ? -v : v); }
-
-/* Mantissas of 15 bits with one shared shift, so that the squares of 65,536 of them fit 46 bits; the root
- * carries 8 fraction bits. sign * ((|m| * inverse + half) >> k) rounds half away from zero: u(-a) = -u(a) where
- * no bit is shifted out of a. u keeps the |m| <= 2^15 from the first loop to the second.
+/* Mantissas of 15 bits with one shared shift, so that the squares of 65,536 of them fit 46 bits, which are summed in
+ * two words of 31 and 15 bits. sign * ((|m| * inverse + half) >> k) rounds half away from zero: u(-a) = -u(a) where no bit is shifted out
+ * of a. u keeps the |m| <= 2^15 from the first loop to the second.
  * |m| * inverse <= 2^15 * 2^16, half <= 2^24: within uint32. u <= 1.0: a lone element gives that or less for each
  * of the 2^14 mantissas, and others only make the root larger.
  * An element errs by at most 1.5 steps of Q14, and sqrt(n) / 2^15 of itself where the mantissas all round one
  * way; |u| errs by at most sqrt(n) / 2 + 1 steps (docs/explanation/arithmetic.md). */
 void ehff_unit_of(const int32_t *a, uint32_t n, uint32_t bits, int16_t *u, uint32_t *root, int32_t *shift)
 {
-    const int32_t *const end = a + n;
-    const int32_t *at;
+    const int32_t *const end = a + n, *at = a;
     uint16_t *m = (uint16_t *)u;
-    int32_t s = 0, up = 1, half = 0, down = 0;
-    uint64_t sum = 0;
+    int32_t s = 0, half = 0;
+    uint32_t low = 0, high = 0;
     ehff_divisor d;
     *root = 0;
     *shift = 0;
@@ -131,23 +162,25 @@ void ehff_unit_of(const int32_t *a, uint32_t n, uint32_t bits, int16_t *u, uint3
         return;
     }
     for (; bits >> 15; bits >>= 1) s++; /* bits < 2^31 */
-    for (; bits >> 14 == 0; bits <<= 1) s--;
-    if (s > 0) {
-        down = s;
-        half = (int32_t)1 << (s - 1);
-    } else {
-        up = (int32_t)1 << -s; /* a product, because negative numbers cannot be shifted left */
-    }
-    for (at = a; at < end; at++) {
-        const uint32_t v = magnitude((*at * up + half) >> down);
+    if (s > 0) half = (int32_t)1 << (s - 1);
+    do {
+        uint32_t v = ehff_magnitude((*at++ + half) >> s);
         *m++ = (uint16_t)v;
-        sum += v * v;
-    }
-    d = divisor_of(sum);
-    for (m = (uint16_t *)u; a < end; a++, m++) {
-        const int32_t v = (int32_t)((*m * d.inverse + d.half) >> d.down);
-        *m = (uint16_t)(*a < 0 ? -v : v);
-    }
+        v *= v;
+        low += v;
+        if (low >> 31) {
+            low -= (uint32_t)1 << 31;
+            high++;
+        }
+    } while (at < end);
+    for (; bits >> 14 == 0; bits <<= 1) s--;
+    d = divisor_of((uint64_t)high << 31 | low, s < 0 ? -s : 0);
+    m = (uint16_t *)u;
+    do {
+        int32_t v = (int32_t)((*m * d.inverse + d.half) >> d.down);
+        if (*a++ < 0) v = -v;
+        *m++ = (uint16_t)v;
+    } while (a < end);
     *root = d.root;
     *shift = s - 8;
 }
@@ -157,7 +190,7 @@ int ehff_unit(const int32_t *a, uint32_t n, int16_t *u, uint32_t *root, int32_t 
     uint32_t i, bits = 0;
     if (a == NULL || u == NULL || root == NULL || shift == NULL) return EHFF_ERR_NULL;
     if (n == 0 || n > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
-    for (i = 0; i < n; i++) bits |= magnitude(a[i]);
+    for (i = 0; i < n; i++) bits |= ehff_magnitude(a[i]);
     ehff_unit_of(a, n, bits, u, root, shift);
     return EHFF_OK;
 }
@@ -165,19 +198,26 @@ int ehff_unit(const int32_t *a, uint32_t n, int16_t *u, uint32_t *root, int32_t 
 uint64_t ehff_squares(const int16_t *x, uint32_t n)
 {
     const int16_t *const end = x + n;
-    uint64_t sum = 0;
-    for (; x < end; x++) sum += (uint32_t)(*x * (int32_t)*x);
-    return sum;
+    uint32_t low = 0, high = 0;
+    do {
+        const uint32_t square = (uint32_t)(*x * (int32_t)*x);
+        x++;
+        low += square;
+        if (low >> 31) {
+            low -= (uint32_t)1 << 31;
+            high++;
+        }
+    } while (x < end);
+    return (uint64_t)high << 31 | low;
 }
 
-/* Values of 16 bits are their own mantissas but for the shift, which the sum and the inverse take instead, in any way
- * that keeps 16 leading bits of the root: |x| * (inverse << up) is |m| * inverse as above. Only -32768 has a bit too
- * many, and where it stands all are rounded to 15 bits first. */
+/* Values of 16 bits are their own mantissas but for the shift, in any way that keeps 16 leading bits of the root. Only
+ * -32768 has a bit too many, and where it stands all are rounded to 15 bits first. */
 void ehff_unit_int16(int16_t *x, uint32_t n)
 {
     int16_t *const end = x + n;
     int16_t *at;
-    uint64_t sum = ehff_squares(x, n);
+    uint64_t sum = ehff_squares(x, n), top;
     ehff_divisor d;
     int32_t up = 0;
     if (sum == 0) return;
@@ -186,15 +226,16 @@ void ehff_unit_int16(int16_t *x, uint32_t n)
         for (at = x; at < end; at++) *at = (int16_t)(((int32_t)*at + 1) >> 1);
         sum = ehff_squares(x, n);
     }
-    for (; sum >> 28 == 0; sum <<= 2) up++; /* |x| * 2^up stays below 2^15 */
-    d = divisor_of(sum);
-    d.inverse <<= up;
-    for (at = x; at < end; at++) {
-        int32_t v = *at;
-        if (v == 0) continue;
-        v = (int32_t)((magnitude(v) * d.inverse + d.half) >> d.down);
-        *at = (int16_t)(*at < 0 ? -v : v);
-    }
+    for (top = sum; top >> 28 == 0; top <<= 2) up++; /* |x| * 2^up stays below 2^15 */
+    d = divisor_of(sum, up);
+    do {
+        int32_t v = *x;
+        if (v != 0) {
+            v = (int32_t)((ehff_magnitude(v) * d.inverse + d.half) >> d.down);
+            if (*x < 0) v = -v;
+            *x = (int16_t)v;
+        }
+    } while (++x < end);
 }
 
 const uint32_t ehff_pair_step = 0x9E3779B9u, ehff_pair_factor = 0x85EBCA6Bu;

@@ -26,11 +26,17 @@ static inline int32_t ehff_clamp(int32_t v, int32_t limit)
     return v;
 }
 
+static inline uint32_t ehff_magnitude(int32_t v) { return (uint32_t)(v < 0 ? -v : v); }
+
 /* round_half_up(v * factor / 2^8) without 64 bits.  |v| < 2^25 and factor <= 1024, or |v| < 2^17 and factor < 2^16. */
 static inline int32_t ehff_times_q8(int32_t v, int32_t factor)
 {
     return (v >> 8) * factor + (((v & 255) * factor + 128) >> 8);
 }
+
+/* clamp(round_half_up((upper * 2^16 + lower) * factor / 2^shift), 32767) without 64 bits, in the product's upper part.
+ * lower < 2^16, 0 <= shift <= 47, and (upper + 1) * factor within -2^31..2^31: |upper| <= 2^15 and factor <= 2^16. */
+int32_t ehff_scaled(int32_t upper, uint32_t lower, uint32_t factor, int32_t shift);
 
 /* 1 / v as a mantissa: 1/v = inverse * 2^-(31 + shift) with 2^15 <= inverse <= 2^16.  v > 0.
  * Two truncations, each under 2^-15 of the value. */
@@ -47,6 +53,11 @@ uint64_t ehff_squares(const int16_t *x, uint32_t n);
 
 /* x = x / |x| in place, the same values as ehff_unit gives. */
 void ehff_unit_int16(int16_t *x, uint32_t n);
+
+/* y[i] = sum of w[i * n + j] * x[j], over rows of n; of view, what the forward pass sees of an int16 weight. */
+void ehff_dot_int8(const int8_t *w, const int16_t *x, uint32_t n, uint32_t rows, int32_t *y);
+void ehff_dot_int16(const int16_t *w, const int16_t *x, uint32_t n, uint32_t rows, int32_t *y);
+void ehff_dot_view(const int16_t *w, const int16_t *x, uint32_t n, uint32_t rows, int32_t *y);
 
 /* Random bits by counter: a key for (seed, step, layer), from it one for a row, from it 16 bits a column. */
 uint32_t ehff_layer_key(uint32_t seed, uint32_t step, uint32_t layer);

@@ -2,30 +2,27 @@
 #include "math.h"
 #include "net.h"
 
-static uint64_t align4(uint64_t n) { return (n + 3) & ~(uint64_t)3; }
-
-static uint32_t weight_bytes(uint8_t recipe) { return recipe == EHFF_INT8 ? 1 : 2; }
+/* Layers of a configuration that was checked. */
+static uint32_t n_layers_of(const ehff_config *c) { return EHFF_MAX_LAYERS > 1 ? c->n_layers : 1; }
 
 static int check_config(const ehff_config *c)
 {
     uint32_t l;
     if (c == NULL || c->dims == NULL) return EHFF_ERR_NULL;
     if (c->n_layers < 1 || c->n_layers > EHFF_MAX_LAYERS) return EHFF_ERR_SHAPE;
-    for (l = 0; l <= c->n_layers; l++)
+    for (l = 0; l <= n_layers_of(c); l++)
         if (c->dims[l] < 1 || c->dims[l] > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
     if (c->n_classes < 2 || c->n_classes > EHFF_MAX_CLASSES) return EHFF_ERR_SHAPE;
-    if (c->n_per_class < 1 || c->n_per_class > 64) return EHFF_ERR_SHAPE;
+    if (c->n_per_class < 1 || c->n_per_class > (EHFF_WITH_MULTI ? 64 : 1)) return EHFF_ERR_SHAPE;
     if ((uint32_t)c->n_classes * c->n_per_class > EHFF_MAX_PROTOTYPES) return EHFF_ERR_SHAPE;
-    if (c->recipe > EHFF_INT16 || c->join > EHFF_JOIN_WEIGHTED) return EHFF_ERR_RANGE;
-    if (!EHFF_WITH_INT16 && c->recipe != EHFF_INT8) return EHFF_ERR_RANGE;
-    if (!EHFF_WITH_INT8_PROTOS && c->proto_bits != 16) return EHFF_ERR_RANGE;
-    if (!EHFF_WITH_MULTI && c->n_per_class != 1) return EHFF_ERR_RANGE;
+    if (c->recipe > (EHFF_WITH_INT16 ? EHFF_INT16 : EHFF_INT8)) return EHFF_ERR_RANGE;
+    if (c->join > (EHFF_MAX_LAYERS > 1 ? EHFF_JOIN_WEIGHTED : EHFF_JOIN_LAST)) return EHFF_ERR_RANGE;
     if (c->flags > (EHFF_CAP | EHFF_REVIVE)) return EHFF_ERR_RANGE;
-    if (c->proto_bits != 16 && c->proto_bits != 8) return EHFF_ERR_RANGE;
+    if (c->proto_bits != 16 && !(EHFF_WITH_INT8_PROTOS && c->proto_bits == 8)) return EHFF_ERR_RANGE;
     if (c->kappa < 1 || c->kappa > EHFF_MAX_KAPPA || c->margin > EHFF_ONE) return EHFF_ERR_RANGE;
     if (c->gate > EHFF_MAX_GATE && c->gate != EHFF_GATE_OFF) return EHFF_ERR_RANGE;
     if (c->lr_w > EHFF_MAX_LR_W || c->lr_p > EHFF_MAX_LR_P) return EHFF_ERR_RANGE;
-    if (c->join == EHFF_JOIN_WEIGHTED) {
+    if (EHFF_MAX_LAYERS > 1 && c->join == EHFF_JOIN_WEIGHTED) {
         if (c->join_weight == NULL) return EHFF_ERR_NULL;
         for (l = 0; l < c->n_layers; l++)
             if (c->join_weight[l] > 1024) return EHFF_ERR_RANGE;
@@ -36,38 +33,56 @@ static int check_config(const ehff_config *c)
 static uint32_t widest_of(const ehff_config *c)
 {
     uint32_t l, w = 0;
-    for (l = 1; l <= c->n_layers; l++)
+    for (l = 1; l <= n_layers_of(c); l++)
         if (c->dims[l] > w) w = c->dims[l];
     return w;
 }
 
+/* Words of four bytes that hold n elements of 1, 2 or 4 bytes. 1 <= n <= 2^32, where 2^32 comes as 0. */
+static uint32_t words(uint32_t n, uint32_t bytes_each) { return ((n - 1) >> (2 - bytes_each / 2)) + 1; }
+
+static uint32_t weight_words(const ehff_config *c, uint32_t l)
+{
+    return words(c->dims[l] * c->dims[l + 1], EHFF_WITH_INT16 && c->recipe == EHFF_INT16 ? 2 : 1);
+}
+
+static uint32_t n_protos_of(const ehff_config *c) { return (uint32_t)c->n_classes * c->n_per_class; }
+
+static uint32_t proto_words(const ehff_config *c, uint32_t l)
+{
+    return words(n_protos_of(c) * c->dims[l + 1], EHFF_WITH_INT8_PROTOS && c->proto_bits == 8 ? 1 : 2);
+}
+
+static uint32_t scale_words(const ehff_config *c)
+{
+    return EHFF_WITH_INT8_PROTOS && c->proto_bits == 8 ? words(n_protos_of(c), 2) : 0;
+}
+
+/* Counted in words, so that nothing overflows: a layer has at most 2^31 + 2^27 of them, and 2^30 are too many. What a
+ * blob holds is never more than the arena: it has no scratch and nothing rounded up. */
 int ehff_net_sizes(const ehff_config *c, ehff_sizes *s)
 {
-    uint64_t state, weights = 0, protos = 0, scratch, blob, n_protos;
-    uint32_t l;
+    uint32_t l, weights = 0, protos = 0, rest, blob, widest;
     int status = check_config(c);
     if (status != EHFF_OK) return status;
     if (s == NULL) return EHFF_ERR_NULL;
-    n_protos = (uint64_t)c->n_classes * c->n_per_class;
-    state = sizeof(ehff_net) + c->n_layers * sizeof(ehff_layer);
-    blob = EHFF_BLOB_FIXED + c->n_layers * (uint64_t)EHFF_BLOB_LAYER;
-    for (l = 0; l < c->n_layers; l++) {
-        const uint64_t w = (uint64_t)c->dims[l] * c->dims[l + 1] * weight_bytes(c->recipe);
-        const uint64_t p = n_protos * c->dims[l + 1] * (c->proto_bits / 8);
-        const uint64_t scales = c->proto_bits == 8 ? n_protos * 2 : 0;
-        weights += align4(w);
-        protos += align4(p) + align4(scales);
-        blob += w + p + scales;
+    widest = widest_of(c);
+    s->state_bytes = (uint32_t)(sizeof(ehff_net) + n_layers_of(c) * sizeof(ehff_layer));
+    s->scratch_bytes = (widest + n_protos_of(c) + words(n_protos_of(c), 2) + words(widest, 2)) * 4;
+    if (n_layers_of(c) > 1) s->scratch_bytes += (c->n_classes + words(widest, 2)) * 4;
+    rest = (s->state_bytes + s->scratch_bytes) / 4;
+    blob = EHFF_BLOB_FIXED + n_layers_of(c) * EHFF_BLOB_LAYER;
+    for (l = 0; l < n_layers_of(c); l++) {
+        weights += weight_words(c, l);
+        protos += proto_words(c, l) + scale_words(c);
+        if (weights + protos + rest >= (uint32_t)1 << 30) return EHFF_ERR_SHAPE;
+        blob += c->dims[l] * c->dims[l + 1] * (c->recipe == EHFF_INT8 ? 1 : 2) +
+                n_protos_of(c) * (c->proto_bits == 8 ? c->dims[l + 1] + 2 : c->dims[l + 1] * 2);
     }
-    scratch = (uint64_t)widest_of(c) * 4 + n_protos * 4 + align4(n_protos * 2) + align4((uint64_t)widest_of(c) * 2);
-    if (c->n_layers > 1) scratch += (uint64_t)c->n_classes * 4 + align4((uint64_t)widest_of(c) * 2);
-    if (state + weights + protos + scratch > UINT32_MAX || blob > UINT32_MAX) return EHFF_ERR_SHAPE;
-    s->state_bytes = (uint32_t)state;
-    s->weight_bytes = (uint32_t)weights;
-    s->proto_bytes = (uint32_t)protos;
-    s->scratch_bytes = (uint32_t)scratch;
-    s->ram_bytes = (uint32_t)(state + weights + protos + scratch);
-    s->blob_bytes = (uint32_t)blob;
+    s->weight_bytes = weights * 4;
+    s->proto_bytes = protos * 4;
+    s->ram_bytes = (weights + protos + rest) * 4;
+    s->blob_bytes = blob;
     return EHFF_OK;
 }
 
@@ -111,20 +126,17 @@ int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehf
     net->flags = c->flags;
     net->proto_bits = c->proto_bits;
     at = s.state_bytes;
-    for (l = 0; l < c->n_layers; l++) {
+    for (l = 0; l < n_layers_of(c); l++) {
         ehff_layer *layer = ehff_layers(net) + l;
-        const uint32_t n_protos = (uint32_t)c->n_classes * c->n_per_class;
         layer->n_in = c->dims[l];
         layer->n_out = c->dims[l + 1];
         layer->weights = at;
-        at += (uint32_t)align4((uint64_t)layer->n_in * layer->n_out * weight_bytes(c->recipe));
-        layer->protos = at;
-        at += (uint32_t)align4((uint64_t)n_protos * layer->n_out * (c->proto_bits / 8));
-        layer->scales = at;
-        at += c->proto_bits == 8 ? (uint32_t)align4((uint64_t)n_protos * 2) : 0;
+        layer->protos = layer->weights + weight_words(c, l) * 4;
+        layer->scales = layer->protos + proto_words(c, l) * 4;
+        at = layer->scales + scale_words(c) * 4;
         layer->norm_sum = 0;
         layer->updates = 0;
-        layer->join_weight = c->join == EHFF_JOIN_WEIGHTED ? c->join_weight[l] : 256;
+        layer->join_weight = EHFF_MAX_LAYERS > 1 && c->join == EHFF_JOIN_WEIGHTED ? c->join_weight[l] : 256;
     }
     net->magic = EHFF_MAGIC;
     *out = net;
@@ -148,28 +160,30 @@ void ehff_net_draw_proto(const ehff_net *net, uint32_t l, uint32_t i)
     const ehff_layer *layer = ehff_layers(net) + l;
     const uint32_t row = ehff_row_key(draw_key(net, l), layer->n_out + i);
     int32_t shift, *work = (int32_t *)ehff_at(net, net->scratch);
-    uint32_t j, root;
-    for (j = 0; j < layer->n_out; j++) work[j] = bell(row, j);
-    ehff_unit(work, layer->n_out, (int16_t *)ehff_at(net, layer->protos) + i * layer->n_out, &root, &shift);
+    uint32_t j, root, bits = 0;
+    for (j = 0; j < layer->n_out; j++) {
+        work[j] = bell(row, j);
+        bits |= ehff_magnitude(work[j]);
+    }
+    ehff_unit_of(work, layer->n_out, bits, (int16_t *)ehff_at(net, layer->protos) + i * layer->n_out, &root, &shift);
 }
 
 static void draw(ehff_net *net)
 {
     uint32_t l, i, j;
-    for (l = 0; l < net->n_layers; l++) {
+    for (l = 0; l < ehff_n_layers(net); l++) {
         const ehff_layer *layer = ehff_layers(net) + l;
         for (i = 0; i < layer->n_out; i++) {
             const uint32_t row = ehff_row_key(draw_key(net, l), i);
             for (j = 0; j < layer->n_in; j++) {
                 const int32_t v = bell(row, j) * 7095;
-                if (net->recipe == EHFF_INT8)
+                if (ehff_is_int8(net))
                     ((int8_t *)ehff_at(net, layer->weights))[i * layer->n_in + j] = (int8_t)ehff_round_shift(v, 16);
                 else
                     ((int16_t *)ehff_at(net, layer->weights))[i * layer->n_in + j] = (int16_t)ehff_round_shift(v, 8);
             }
         }
-        for (i = 0; net->proto_bits == 16 && i < (uint32_t)net->n_classes * net->n_per_class; i++)
-            ehff_net_draw_proto(net, l, i);
+        for (i = 0; net->proto_bits == 16 && i < ehff_n_protos(net); i++) ehff_net_draw_proto(net, l, i);
     }
 }
 
@@ -186,7 +200,7 @@ int ehff_net_reset(ehff_net *net, uint32_t seed)
     net->seed = seed;
     net->step = 0;
     net->first_layer = 0;
-    for (l = 0; l < net->n_layers; l++) ehff_layers(net)[l].norm_sum = ehff_layers(net)[l].updates = 0;
+    for (l = 0; l < ehff_n_layers(net); l++) ehff_layers(net)[l].norm_sum = ehff_layers(net)[l].updates = 0;
     for (i = ehff_layers(net)->weights; i < net->ram_bytes; i++) ((uint8_t *)net)[i] = 0;
     draw(net);
     return EHFF_OK;
@@ -199,7 +213,7 @@ static ehff_scratch scratch_of(const ehff_net *net)
     s.acc = (int32_t *)ehff_at(net, net->scratch);
     s.error = s.acc + net->widest;
     s.joined = s.error + n_protos;
-    s.cosine = (int16_t *)(s.joined + (net->n_layers > 1 ? net->n_classes : 0));
+    s.cosine = (int16_t *)(s.joined + (ehff_n_layers(net) > 1 ? net->n_classes : 0));
     s.u[0] = s.cosine + ((n_protos + 1) & ~(uint32_t)1);
     s.u[1] = s.u[0] + ((net->widest + 1) & ~(uint32_t)1);
     return s;
@@ -249,9 +263,10 @@ static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *sc
     const ehff_scratch s = scratch_of(net);
     int32_t *const logit = s.error;
     uint32_t l, c, best = 0;
-    for (l = 0; l < net->n_layers; l++) {
+    for (l = 0; l < ehff_n_layers(net); l++) {
         const ehff_layer *layer = ehff_layers(net) + l;
-        const int last = l + 1u == net->n_layers;
+        const int last = l + 1 == ehff_n_layers(net);
+        const int32_t weight = EHFF_MAX_LAYERS > 1 ? (int32_t)layer->join_weight : 256;
         int16_t *u = s.u[l & 1];
         uint32_t root, norm, bits;
         int32_t shift, sum = 0, top = INT32_MIN;
@@ -262,12 +277,12 @@ static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *sc
         ehff_proto_logits(net, s.cosine, logit);
         if (layer_scores != NULL)
             for (c = 0; c < net->n_classes; c++) *layer_scores++ = logit[c];
-        if (net->join != EHFF_JOIN_LAST || last) {
+        if (last || net->join != EHFF_JOIN_LAST) {
             /* one layer's answer alone is its largest logit: what is subtracted from all counts in a score only */
-            if (score != NULL || net->n_layers > 1 || layer->join_weight != 256)
+            if (score != NULL || ehff_n_layers(net) > 1 || weight != 256)
                 sum = ehff_proto_logsumexp(logit, net->n_classes);
             for (c = 0; c < net->n_classes; c++) {
-                int32_t v = ehff_times_q8(logit[c] - sum, (int32_t)layer->join_weight);
+                int32_t v = ehff_times_q8(logit[c] - sum, weight);
                 if (l > 0 && net->join != EHFF_JOIN_LAST) v += s.joined[c];
                 if (!last) s.joined[c] = v;
                 if (last && score != NULL) score[c] = v;

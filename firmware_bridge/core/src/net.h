@@ -53,6 +53,7 @@ typedef struct {
 
 /* What the build leaves out is no question in the kernels. */
 static inline int ehff_is_int8(const ehff_net *net) { return !EHFF_WITH_INT16 || net->recipe == EHFF_INT8; }
+static inline uint32_t ehff_n_layers(const ehff_net *net) { return EHFF_MAX_LAYERS > 1 ? net->n_layers : 1; }
 static inline uint32_t ehff_per_class(const ehff_net *net) { return EHFF_WITH_MULTI ? net->n_per_class : 1; }
 static inline uint32_t ehff_n_protos(const ehff_net *net) { return net->n_classes * ehff_per_class(net); }
 

@@ -2,18 +2,6 @@
 #include "math.h"
 #include "net.h"
 
-#define DOT_NAME dot_int16
-#define DOT_TYPE int16_t
-#define DOT_VIEW(p) (p)
-#include "dot.h"
-
-#if EHFF_WITH_INT8_PROTOS
-#define DOT_NAME dot_int8
-#define DOT_TYPE int8_t
-#define DOT_VIEW(p) (p)
-#include "dot.h"
-#endif
-
 /* cosine = round_half_up(p . u, 14).  |p|, |u| <= 1.01: partial sums below 2^28.1.
  * int8 prototypes: |p8| <= 127 * sqrt(65536) as for weights, then one product in 64 bits. */
 void ehff_proto_cosines(const ehff_net *net, const ehff_layer *layer, const int16_t *u, int32_t *sum, int16_t *cosine)
@@ -21,16 +9,14 @@ void ehff_proto_cosines(const ehff_net *net, const ehff_layer *layer, const int1
     const uint32_t n = ehff_n_protos(net);
     const void *protos = ehff_at(net, layer->protos);
     uint32_t c;
-#if EHFF_WITH_INT8_PROTOS
-    if (net->proto_bits == 8) {
+    if (!EHFF_WITH_INT8_PROTOS || net->proto_bits == 16) {
+        ehff_dot_int16((const int16_t *)protos, u, layer->n_out, n, sum);
+        for (c = 0; c < n; c++) cosine[c] = (int16_t)ehff_round_shift(sum[c], 14);
+    } else {
         const uint16_t *scale = (const uint16_t *)ehff_at(net, layer->scales);
-        dot_int8((const int8_t *)protos, u, layer->n_out, n, sum);
+        ehff_dot_int8((const int8_t *)protos, u, layer->n_out, n, sum);
         for (c = 0; c < n; c++) cosine[c] = (int16_t)ehff_round_shift64((int64_t)sum[c] * scale[c], 22);
-        return;
     }
-#endif
-    dot_int16((const int16_t *)protos, u, layer->n_out, n, sum);
-    for (c = 0; c < n; c++) cosine[c] = (int16_t)ehff_round_shift(sum[c], 14);
 }
 
 /* kappa * cosine, base 2, Q16.  |cosine| < 20700 and kappa <= 94548: below 2^30.9. */
@@ -119,13 +105,18 @@ void ehff_proto_gradient(const ehff_net *net, const ehff_layer *layer, const int
     int32_t along = 0;
     for (c = 0; c < n; c++) along += error[c] * cosine[c];
     along = ehff_round_shift(along, 14);
-    for (at = t; at < end; at++) *at = -along * *u++;
+    at = t;
+    do *at++ = -along * *u++;
+    while (at < end);
     for (c = 0; c < n; c++) {
         const int32_t e = error[c];
-        if (e == 0)
+        if (e == 0) {
             p += n_out;
-        else
-            for (at = t; at < end; at++) *at += e * *p++;
+            continue;
+        }
+        at = t;
+        do *at++ += e * *p++;
+        while (at < end);
     }
 }
 
@@ -144,11 +135,11 @@ void ehff_proto_learn(const ehff_net *net, const ehff_layer *layer, const int16_
         int32_t *to = work;
         uint32_t bits = 0;
         if (k > -8 && k < 8) continue;
-        while (from < end) {
+        do {
             const int32_t v = (int32_t)*from++ * 16 - ehff_round_shift(k * *at++, 10);
-            bits |= (uint32_t)(v < 0 ? -v : v);
+            bits |= ehff_magnitude(v);
             *to++ = v;
-        }
+        } while (from < end);
         ehff_unit_of(work, n_out, bits, p, &root, &shift);
     }
 }

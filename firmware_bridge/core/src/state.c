@@ -62,7 +62,7 @@ void *ehff_net_protos(ehff_net *net, uint8_t layer)
 uint16_t *ehff_net_proto_scales(ehff_net *net, uint8_t layer)
 {
     const ehff_layer *at = layer_at(net, layer);
-    return at == NULL || net->proto_bits != 8 ? NULL : (uint16_t *)ehff_at(net, at->scales);
+    return at == NULL || !EHFF_WITH_INT8_PROTOS || net->proto_bits != 8 ? NULL : (uint16_t *)ehff_at(net, at->scales);
 }
 
 int ehff_net_get_norm_sum(const ehff_net *net, uint8_t layer, uint32_t *norm_sum)
@@ -97,11 +97,11 @@ int ehff_net_check(ehff_net *net)
 {
     uint32_t l, c, i;
     if (!ehff_net_valid(net)) return EHFF_ERR_STATE;
-    for (l = 0; l < net->n_layers; l++) {
+    for (l = 0; l < ehff_n_layers(net); l++) {
         const ehff_layer *layer = ehff_layers(net) + l;
         for (i = 0; i < layer->n_in * layer->n_out; i++)
             if (weight_magnitude(net, layer, i) > weight_limit(net)) return EHFF_ERR_RANGE;
-        for (c = 0; c < (uint32_t)net->n_classes * net->n_per_class; c++) {
+        for (c = 0; c < ehff_n_protos(net); c++) {
             uint64_t sum = 0, limit = (uint64_t)EHFF_MAX_LENGTH * EHFF_MAX_LENGTH;
             if (!EHFF_WITH_INT8_PROTOS || net->proto_bits == 16) {
                 sum = ehff_squares((const int16_t *)ehff_at(net, layer->protos) + c * layer->n_out, layer->n_out);
@@ -166,12 +166,14 @@ uint32_t ehff_net_weights_crc32(const ehff_net *net)
 {
     uint32_t l, crc = 0;
     if (!ehff_net_valid(net)) return 0;
-    for (l = 0; l < net->n_layers; l++) {
+    for (l = 0; l < ehff_n_layers(net); l++) {
         const ehff_layer *layer = ehff_layers(net) + l;
-        const uint32_t n_protos = (uint32_t)net->n_classes * net->n_per_class;
+        const uint32_t n_protos = ehff_n_protos(net);
         crc = crc16_values(crc, ehff_at(net, layer->weights), layer->n_in * layer->n_out, ehff_is_int8(net) ? 1 : 2);
-        crc = crc16_values(crc, ehff_at(net, layer->protos), n_protos * layer->n_out, net->proto_bits / 8u);
-        if (net->proto_bits == 8) crc = crc16_values(crc, ehff_at(net, layer->scales), n_protos, 2);
+        crc = crc16_values(crc, ehff_at(net, layer->protos), n_protos * layer->n_out,
+                           EHFF_WITH_INT8_PROTOS ? net->proto_bits / 8u : 2);
+        if (EHFF_WITH_INT8_PROTOS && net->proto_bits == 8)
+            crc = crc16_values(crc, ehff_at(net, layer->scales), n_protos, 2);
     }
     return crc;
 }
@@ -186,6 +188,6 @@ uint32_t ehff_net_state_crc32(const ehff_net *net)
     crc = crc_u32(crc, net->lr_w);
     crc = crc_u32(crc, net->lr_p);
     crc = crc_u32(crc, net->kappa);
-    for (l = 0; l < net->n_layers; l++) crc = crc_u32(crc, ehff_layers(net)[l].norm_sum);
+    for (l = 0; l < ehff_n_layers(net); l++) crc = crc_u32(crc, ehff_layers(net)[l].norm_sum);
     return crc;
 }

@@ -16,7 +16,20 @@
 #define EHFF_WITH_WINDOW 1 /* EHFF_ENC_WINDOW, and the logarithm of features */
 #endif
 #ifndef EHFF_MAX_LAYERS
-#define EHFF_MAX_LAYERS 32
+#define EHFF_MAX_LAYERS 32 /* 1: no joining by weights either */
+#endif
+
+/* What suits the machine; results are the same. Thumb-1 has no instruction that divides and 8 registers for most. */
+#if defined(__ARM_ARCH_6M__) || defined(__AVR__)
+#define EHFF_SMALL_MACHINE 1
+#else
+#define EHFF_SMALL_MACHINE 0
+#endif
+#ifndef EHFF_DIVIDES
+#define EHFF_DIVIDES (!EHFF_SMALL_MACHINE) /* else shifts and subtractions, in no more time and less memory */
+#endif
+#ifndef EHFF_DOT_BY_COLUMNS
+#define EHFF_DOT_BY_COLUMNS EHFF_SMALL_MACHINE /* sums in memory: four rows at once have too few registers */
 #endif
 
 #endif
