@@ -27,21 +27,6 @@ uint32_t ehff_byte_of(const ehff_blob_part *part, uint32_t i);
 /* Features that an encoder's table covers. */
 uint32_t ehff_table_entries(const ehff_encoder *e);
 
-/* A blob's head and table of layers as a configuration; dims and weights point into the same struct. */
-typedef struct {
-    ehff_config config;
-    ehff_sizes sizes;
-    uint32_t blob_bytes;
-    uint32_t dims[EHFF_MAX_LAYERS + 1];
-    uint16_t join_weight[EHFF_MAX_LAYERS];
-} ehff_blob_head;
-
-/* Parse n bytes that hold at least the head and the table; a network's length and fields are checked. */
-int ehff_blob_head_parse(const uint8_t *b, uint32_t n, ehff_blob_head *h);
-
-/* Lay the network of a parsed head out in the arena: everything but the arrays. */
-int ehff_blob_head_apply(const uint8_t *b, const ehff_blob_head *h, void *arena, uint32_t arena_bytes, ehff_net **net);
-
 /* The encoder's 16 bytes; its table, where it has one, is to be set by the caller. entries: features in it. */
 int ehff_blob_encoder_parse(const uint8_t *b, ehff_encoder *e, uint32_t *entries);
 

@@ -1,40 +1,6 @@
 /* A class more: prototypes for it in every layer, in the arena that is there. Everything else keeps its bits. */
 #include "blob.h"
 
-typedef struct {
-    ehff_config config;
-    uint32_t dims[EHFF_MAX_LAYERS + 1];
-    uint16_t join_weight[EHFF_MAX_LAYERS];
-} shape;
-
-static int sizes_with(const ehff_net *net, uint16_t n_classes, ehff_sizes *sizes)
-{
-    shape s;
-    ehff_config *c = &s.config;
-    uint32_t l;
-    c->dims = s.dims;
-    c->join_weight = s.join_weight;
-    c->n_layers = net->n_layers;
-    c->recipe = net->recipe;
-    c->join = net->join;
-    c->flags = net->flags;
-    c->proto_bits = net->proto_bits;
-    c->n_classes = n_classes;
-    c->n_per_class = net->n_per_class;
-    c->kappa = net->kappa;
-    c->margin = net->margin;
-    c->gate = net->gate;
-    c->lr_w = net->lr_w;
-    c->lr_p = net->lr_p;
-    c->seed = net->seed;
-    s.dims[0] = ehff_layers(net)->n_in;
-    for (l = 0; l < net->n_layers; l++) {
-        s.dims[l + 1] = ehff_layers(net)[l].n_out;
-        s.join_weight[l] = (uint16_t)ehff_layers(net)[l].join_weight;
-    }
-    return ehff_net_sizes(c, sizes);
-}
-
 static void move_up(uint8_t *to, const uint8_t *from, uint32_t n)
 {
     while (n-- > 0) to[n] = from[n];
@@ -53,10 +19,10 @@ int ehff_net_add_class(ehff_net *net, uint32_t arena_bytes)
     int status;
     if (!ehff_net_valid(net)) return EHFF_ERR_STATE;
     if (net->proto_bits != 16) return EHFF_ERR_FROZEN;
-    status = sizes_with(net, (uint16_t)(net->n_classes + 1), &next);
+    status = ehff_net_sizes_with(net, (uint16_t)(net->n_classes + 1), &next);
     if (status != EHFF_OK) return status;
     if (next.ram_bytes > arena_bytes) return EHFF_ERR_ARENA;
-    (void)sizes_with(net, net->n_classes, &now);
+    (void)ehff_net_sizes_with(net, net->n_classes, &now);
     old = (uint32_t)net->n_classes * net->n_per_class;
     new = old + net->n_per_class;
     shift = next.proto_bytes - now.proto_bytes;
@@ -86,9 +52,9 @@ int ehff_model_add_class(ehff_model *m)
     if (m == NULL) return EHFF_ERR_NULL;
     if (!ehff_net_valid(m->net)) return EHFF_ERR_STATE;
     if (m->net->proto_bits != 16) return EHFF_ERR_FROZEN;
-    status = sizes_with(m->net, (uint16_t)(m->net->n_classes + 1), &next);
+    status = ehff_net_sizes_with(m->net, (uint16_t)(m->net->n_classes + 1), &next);
     if (status != EHFF_OK) return status;
-    (void)sizes_with(m->net, m->net->n_classes, &now);
+    (void)ehff_net_sizes_with(m->net, m->net->n_classes, &now);
     if (m->has_encoder) (void)ehff_encoder_sizes(&m->encoder, NULL, NULL, &scratch);
     if (scratch <= now.scratch_bytes || scratch > next.scratch_bytes) scratch = 0; /* else the network's will do */
     if (next.ram_bytes - now.ram_bytes > m->arena_bytes - m->bytes + scratch) return EHFF_ERR_ARENA;

@@ -1,60 +1,46 @@
 /* From a blob to a network: whole from memory, or in pieces as they come from a line or from flash. */
 #include "blob.h"
 
-int ehff_blob_head_parse(const uint8_t *b, uint32_t n, ehff_blob_head *h)
+static uint32_t min(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* Copy n bytes of a blob from offset on to where they belong. */
+static void take(const ehff_net *net, const ehff_encoder *e, uint32_t offset, const uint8_t *bytes, uint32_t n)
 {
-    ehff_config *c = &h->config;
-    uint32_t l;
+    while (n > 0) {
+        const ehff_blob_part part = ehff_blob_part_at(net, e, offset);
+        const uint32_t skip = offset - part.start, some = min(part.bytes - skip, n);
+        uint32_t i;
+        for (i = 0; i < some; i++) part.memory[ehff_byte_of(&part, skip + i)] = bytes[i];
+        bytes += some;
+        offset += some;
+        n -= some;
+    }
+}
+
+/* The head and the layers' entries into the arena, checked, and places found for what follows them. What blob_bytes
+ * leaves behind the network is its encoder's. */
+static int take_head(const uint8_t *b, uint32_t n, void *arena, uint32_t arena_bytes, ehff_net **out)
+{
+    ehff_net *net = (ehff_net *)arena;
+    uint32_t whole, head;
     int status;
     if (n < EHFF_BLOB_HEAD || ehff_get32(b) != EHFF_MAGIC || ehff_get16(b + 4) != EHFF_BLOB_VERSION)
         return EHFF_ERR_FORMAT;
-    c->n_layers = b[6];
-    c->recipe = b[7];
-    c->join = b[8];
-    c->flags = b[9];
-    c->proto_bits = b[10];
-    c->n_classes = (uint16_t)ehff_get16(b + 12);
-    c->n_per_class = (uint16_t)ehff_get16(b + 14);
-    c->kappa = ehff_get32(b + 16);
-    c->margin = (uint16_t)ehff_get16(b + 20);
-    c->gate = (uint16_t)ehff_get16(b + 22);
-    c->lr_w = ehff_get32(b + 24);
-    c->lr_p = (uint16_t)ehff_get16(b + 28);
-    c->seed = ehff_get32(b + 32);
-    c->dims = h->dims;
-    c->join_weight = h->join_weight;
-    h->blob_bytes = ehff_get32(b + 40);
-    if (c->n_layers > EHFF_MAX_LAYERS || n < EHFF_BLOB_HEAD + (uint32_t)c->n_layers * EHFF_BLOB_LAYER)
-        return EHFF_ERR_FORMAT;
-    h->dims[0] = ehff_get32(b + 44);
-    for (l = 0; l < c->n_layers; l++) {
-        const uint8_t *at = b + EHFF_BLOB_HEAD + l * EHFF_BLOB_LAYER;
-        h->dims[l + 1] = ehff_get32(at);
-        if (ehff_get32(at + 4) >> 10 > EHFF_NORM_MAX || ehff_get32(at + 12) > 1024) return EHFF_ERR_RANGE;
-        h->join_weight[l] = (uint16_t)ehff_get32(at + 12);
-    }
-    status = ehff_net_sizes(c, &h->sizes);
-    if (status != EHFF_OK) return status;
-    if (b[11] > c->n_layers) return EHFF_ERR_RANGE;
-    if (ehff_get16(b + 30) == 0) return h->sizes.blob_bytes == h->blob_bytes ? EHFF_OK : EHFF_ERR_FORMAT;
-    return h->sizes.blob_bytes + EHFF_BLOB_ENCODER > h->blob_bytes ? EHFF_ERR_FORMAT : EHFF_OK;
-}
-
-int ehff_blob_head_apply(const uint8_t *b, const ehff_blob_head *h, void *arena, uint32_t arena_bytes, ehff_net **out)
-{
-    ehff_net *net;
-    uint32_t l;
-    int status = ehff_net_layout(&h->config, arena, arena_bytes, &net);
-    if (status != EHFF_OK) return status;
-    net->first_layer = b[11];
-    net->step = ehff_get32(b + 36);
-    for (l = 0; l < net->n_layers; l++) {
-        const uint8_t *fields = b + EHFF_BLOB_HEAD + l * EHFF_BLOB_LAYER;
-        ehff_layers(net)[l].norm_sum = ehff_get32(fields + 4);
-        ehff_layers(net)[l].updates = ehff_get32(fields + 8);
-    }
+    head = EHFF_LOAD_FIRST((uint32_t)b[6]);
+    if (b[6] > EHFF_MAX_LAYERS || n < head) return EHFF_ERR_FORMAT;
+    if (arena == NULL) return EHFF_ERR_NULL;
+    if (!ehff_aligned(arena) || arena_bytes < sizeof *net + b[6] * sizeof(ehff_layer)) return EHFF_ERR_ARENA;
+    net->n_layers = 0;
+    take(net, NULL, 0, b, EHFF_BLOB_HEAD);
+    take(net, NULL, EHFF_BLOB_HEAD, b + EHFF_BLOB_HEAD, head - EHFF_BLOB_HEAD);
+    whole = net->blob_bytes;
+    status = ehff_net_place(net, arena_bytes);
+    if (status == EHFF_OK &&
+        (net->has_encoder ? net->blob_bytes + EHFF_BLOB_ENCODER > whole : net->blob_bytes != whole))
+        status = EHFF_ERR_FORMAT;
+    if (status != EHFF_OK) net->magic = 0;
     *out = net;
-    return EHFF_OK;
+    return status;
 }
 
 int ehff_blob_encoder_parse(const uint8_t *b, ehff_encoder *e, uint32_t *entries)
@@ -80,48 +66,47 @@ int ehff_blob_encoder_parse(const uint8_t *b, ehff_encoder *e, uint32_t *entries
     return EHFF_OK;
 }
 
-/* Checked in this order: length, magic, version, CRC, shapes, and that the parts fill the blob exactly. */
-static int check_blob(const uint8_t *b, uint32_t bytes, ehff_blob_head *h, ehff_encoder *e, uint32_t *entries)
+/* Checked in this order: length, magic, version, CRC, shapes, and that the parts fill the blob exactly. entries: of
+ * the encoder's table; sizes->blob_bytes is the network's alone. */
+static int check_blob(const uint8_t *b, uint32_t bytes, ehff_sizes *sizes, ehff_encoder *e, uint32_t *entries)
 {
+    uint32_t dims[EHFF_MAX_LAYERS + 1];
+    ehff_net h;
+    uint32_t l;
     int status;
     if (b == NULL) return EHFF_ERR_NULL;
     if (bytes < EHFF_BLOB_FIXED || ehff_get32(b) != EHFF_MAGIC || ehff_get16(b + 4) != EHFF_BLOB_VERSION)
         return EHFF_ERR_FORMAT;
     if (ehff_get32(b + 40) != bytes) return EHFF_ERR_FORMAT;
     if (ehff_crc32(0, b, bytes - 4) != ehff_get32(b + bytes - 4)) return EHFF_ERR_CRC;
-    status = ehff_blob_head_parse(b, bytes, h);
-    if (status != EHFF_OK || h->sizes.blob_bytes == bytes) return status;
-    status = ehff_blob_encoder_parse(b + h->sizes.blob_bytes - 4, e, entries);
+    if (b[6] > EHFF_MAX_LAYERS || bytes < EHFF_LOAD_FIRST((uint32_t)b[6]) + 4) return EHFF_ERR_FORMAT;
+    h.n_layers = 0;
+    take(&h, NULL, 0, b, EHFF_BLOB_HEAD);
+    for (l = 0; l < h.n_layers; l++) {
+        const uint8_t *at = b + EHFF_LOAD_FIRST(l);
+        dims[l] = ehff_get32(at);
+        if (ehff_get32(at + 4) >> 10 > EHFF_NORM_MAX || ehff_get32(at + 12) > 1024) return EHFF_ERR_RANGE;
+    }
+    status = ehff_net_sizes_of(&h, dims, sizes);
     if (status != EHFF_OK) return status;
-    return bytes - h->sizes.blob_bytes == EHFF_BLOB_ENCODER + *entries * EHFF_BLOB_ENTRY ? EHFF_OK : EHFF_ERR_FORMAT;
+    if (!h.has_encoder) return sizes->blob_bytes == bytes ? EHFF_OK : EHFF_ERR_FORMAT;
+    if (sizes->blob_bytes + EHFF_BLOB_ENCODER > bytes) return EHFF_ERR_FORMAT;
+    status = ehff_blob_encoder_parse(b + sizes->blob_bytes - 4, e, entries);
+    if (status != EHFF_OK) return status;
+    return bytes - sizes->blob_bytes == EHFF_BLOB_ENCODER + *entries * EHFF_BLOB_ENTRY ? EHFF_OK : EHFF_ERR_FORMAT;
 }
 
 int ehff_blob_sizes(const uint8_t *blob, uint32_t blob_bytes, ehff_sizes *sizes, uint32_t *encoder_features)
 {
-    ehff_blob_head h;
+    ehff_sizes s;
     ehff_encoder encoder;
     uint32_t entries;
-    int status = check_blob(blob, blob_bytes, &h, &encoder, &entries);
+    int status = check_blob(blob, blob_bytes, &s, &encoder, &entries);
     if (status != EHFF_OK) return status;
-    if (sizes != NULL) *sizes = h.sizes;
+    if (sizes != NULL) *sizes = s;
     if (encoder_features == NULL) return EHFF_OK;
     *encoder_features = 0;
-    return h.sizes.blob_bytes == blob_bytes ? EHFF_OK : ehff_encoder_sizes(&encoder, NULL, encoder_features, NULL);
-}
-
-/* Copy n blob bytes from offset on to where they belong; the parts there are arrays. */
-static void take(const ehff_net *net, const ehff_encoder *e, uint32_t offset, const uint8_t *bytes, uint32_t n)
-{
-    uint32_t i;
-    while (n > 0) {
-        const ehff_blob_part part = ehff_blob_part_at(net, e, offset);
-        const uint32_t skip = offset - part.start;
-        const uint32_t some = part.bytes - skip < n ? part.bytes - skip : n;
-        for (i = 0; i < some; i++) part.memory[ehff_byte_of(&part, skip + i)] = bytes[i];
-        bytes += some;
-        offset += some;
-        n -= some;
-    }
+    return s.blob_bytes == blob_bytes ? EHFF_OK : ehff_encoder_sizes(&encoder, NULL, encoder_features, NULL);
 }
 
 static int finished(ehff_net *net)
@@ -133,17 +118,18 @@ static int finished(ehff_net *net)
 
 int ehff_net_load(const uint8_t *blob, uint32_t blob_bytes, void *arena, uint32_t arena_bytes, ehff_net **out)
 {
-    ehff_blob_head h;
+    ehff_sizes sizes;
     ehff_encoder encoder;
     ehff_net *net;
     uint32_t entries, at;
-    int status = check_blob(blob, blob_bytes, &h, &encoder, &entries);
+    int status = check_blob(blob, blob_bytes, &sizes, &encoder, &entries);
     if (status != EHFF_OK) return status;
-    if (out == NULL) return EHFF_ERR_NULL;
-    status = ehff_blob_head_apply(blob, &h, arena, arena_bytes, &net);
+    if (out == NULL || arena == NULL) return EHFF_ERR_NULL;
+    if (arena_bytes < sizes.ram_bytes) return EHFF_ERR_ARENA;
+    status = take_head(blob, blob_bytes, arena, arena_bytes, &net);
     if (status != EHFF_OK) return status;
-    at = EHFF_BLOB_HEAD + (uint32_t)net->n_layers * EHFF_BLOB_LAYER;
-    take(net, NULL, at, blob + at, h.sizes.blob_bytes - 4 - at);
+    at = EHFF_LOAD_FIRST((uint32_t)net->n_layers);
+    take(net, NULL, at, blob + at, net->blob_bytes - 4 - at);
     status = finished(net);
     if (status == EHFF_OK) *out = net;
     return status;
@@ -152,23 +138,23 @@ int ehff_net_load(const uint8_t *blob, uint32_t blob_bytes, void *arena, uint32_
 int ehff_encoder_load(const uint8_t *blob, uint32_t blob_bytes, void *table, uint32_t table_bytes,
                       ehff_encoder *encoder)
 {
-    ehff_blob_head h;
+    ehff_sizes sizes;
     ehff_encoder e;
     const uint8_t *at;
     uint32_t i, entries;
     int32_t *offset = (int32_t *)table;
     uint16_t *gain;
-    int status = check_blob(blob, blob_bytes, &h, &e, &entries);
+    int status = check_blob(blob, blob_bytes, &sizes, &e, &entries);
     if (status != EHFF_OK) return status;
     if (encoder == NULL) return EHFF_ERR_NULL;
-    if (h.sizes.blob_bytes == blob_bytes) return EHFF_ERR_FORMAT;
+    if (sizes.blob_bytes == blob_bytes) return EHFF_ERR_FORMAT;
     if (entries == 0) {
         *encoder = e;
         return EHFF_OK;
     }
     if (table == NULL) return EHFF_ERR_NULL;
     if (table_bytes < entries * EHFF_BLOB_ENTRY || !ehff_aligned(table)) return EHFF_ERR_ARENA;
-    at = blob + h.sizes.blob_bytes - 4 + EHFF_BLOB_ENCODER;
+    at = blob + sizes.blob_bytes - 4 + EHFF_BLOB_ENCODER;
     gain = (uint16_t *)(offset + entries);
     for (i = 0; i < entries; i++) offset[i] = (int32_t)ehff_get32(at + i * 4);
     for (i = 0; i < entries; i++) gain[i] = (uint16_t)ehff_get16(at + entries * 4 + i * 2);
@@ -189,28 +175,23 @@ static int fail(ehff_loader *loader, int status)
 int ehff_load_begin(ehff_loader *loader, ehff_model *model, const uint8_t *bytes, uint32_t n, void *arena,
                     uint32_t arena_bytes)
 {
-    ehff_blob_head h;
     uint32_t head;
     int status;
     if (loader == NULL || model == NULL || bytes == NULL) return EHFF_ERR_NULL;
     loader->model = model;
     loader->blob_bytes = 0;
     model->net = NULL;
-    status = ehff_blob_head_parse(bytes, n, &h);
-    if (status != EHFF_OK) return status;
-    status = ehff_blob_head_apply(bytes, &h, arena, arena_bytes, &model->net);
+    status = take_head(bytes, n, arena, arena_bytes, &model->net);
     if (status != EHFF_OK) return fail(loader, status);
     model->arena_bytes = arena_bytes;
-    model->has_encoder = h.sizes.blob_bytes != h.blob_bytes;
-    loader->blob_bytes = h.blob_bytes;
-    loader->encoder_at = h.sizes.blob_bytes - 4;
-    loader->at = head = EHFF_BLOB_HEAD + (uint32_t)h.config.n_layers * EHFF_BLOB_LAYER;
+    model->has_encoder = model->net->has_encoder != 0;
+    model->encoder.offset = NULL;
+    loader->blob_bytes = ehff_get32(bytes + 40);
+    loader->encoder_at = model->net->blob_bytes - 4;
+    loader->at = head = EHFF_LOAD_FIRST((uint32_t)model->net->n_layers);
     loader->crc = ehff_crc32(0, bytes, head);
-    if (!model->has_encoder) {
-        status = ehff_model_layout(model);
-        if (status != EHFF_OK) return fail(loader, status);
-    }
-    return ehff_load_bytes(loader, bytes + head, n - head);
+    if (!model->has_encoder) status = ehff_model_layout(model);
+    return status == EHFF_OK ? ehff_load_bytes(loader, bytes + head, n - head) : fail(loader, status);
 }
 
 /* The 16 bytes of the encoder are whole: where its table goes is known now. */
@@ -224,6 +205,7 @@ static int start_encoder(ehff_loader *loader)
     return ehff_model_layout(loader->model);
 }
 
+/* Arrays go to their places; the encoder's fields and the CRC gather in the loader. */
 int ehff_load_bytes(ehff_loader *loader, const uint8_t *bytes, uint32_t n)
 {
     uint32_t end, some;
@@ -231,25 +213,24 @@ int ehff_load_bytes(ehff_loader *loader, const uint8_t *bytes, uint32_t n)
     if (loader->blob_bytes == 0) return EHFF_ERR_STATE;
     if (n > loader->blob_bytes - loader->at) return fail(loader, EHFF_ERR_FORMAT);
     end = loader->blob_bytes - 4;
-    for (; n > 0; n -= some, bytes += some, loader->at += some) {
-        const uint32_t fields_at = loader->at >= end ? end : loader->encoder_at;
-        if (loader->at < loader->encoder_at) {
-            some = loader->encoder_at - loader->at < n ? loader->encoder_at - loader->at : n;
-            take(loader->model->net, NULL, loader->at, bytes, some);
-        } else if (loader->at < end && loader->at >= loader->encoder_at + EHFF_BLOB_ENCODER) {
-            some = end - loader->at < n ? end - loader->at : n;
-            take(loader->model->net, &loader->model->encoder, loader->at, bytes, some);
+    for (; n > 0; n -= some, bytes += some) {
+        const uint32_t at = loader->at, table = loader->encoder_at + EHFF_BLOB_ENCODER;
+        some = 1;
+        if (at < loader->encoder_at) {
+            some = min(loader->encoder_at - at, n);
+            take(loader->model->net, NULL, at, bytes, some);
+        } else if (at >= table && at < end) {
+            some = min(end - at, n);
+            take(loader->model->net, &loader->model->encoder, at, bytes, some);
         } else {
-            some = 1;
-            loader->fields[loader->at - fields_at] = *bytes;
-            if (loader->at < end) loader->crc = ehff_crc32(loader->crc, bytes, 1);
-            if (loader->at + 1 == loader->encoder_at + EHFF_BLOB_ENCODER && loader->model->has_encoder) {
-                int status = start_encoder(loader);
-                if (status != EHFF_OK) return fail(loader, status);
-            }
-            continue;
+            loader->fields[at < end ? at - loader->encoder_at : at - end] = *bytes;
         }
-        loader->crc = ehff_crc32(loader->crc, bytes, some);
+        if (at < end) loader->crc = ehff_crc32(loader->crc, bytes, some);
+        loader->at += some;
+        if (at + 1 == table && at < end) {
+            const int status = start_encoder(loader);
+            if (status != EHFF_OK) return fail(loader, status);
+        }
     }
     return EHFF_OK;
 }

@@ -47,7 +47,7 @@ int ehff_model_layout(ehff_model *m)
     status = ehff_encoder_sizes(&m->encoder, &m->raw_bytes, &features, NULL);
     if (status != EHFF_OK) return status;
     if (features != n_in) return EHFF_ERR_SHAPE;
-    m->raw_bytes *= m->encoder.raw == EHFF_RAW_I16 ? 2 : 1;
+    m->raw_bytes <<= m->encoder.raw == EHFF_RAW_I16;
     m->bytes = model_bytes(m->net, &m->encoder, &x_at, &scratch_at);
     if (m->bytes == 0 || m->bytes > m->arena_bytes) return EHFF_ERR_ARENA;
     if (m->encoder.offset != NULL) {
@@ -71,7 +71,7 @@ int ehff_model_encode(ehff_model *m, const void *raw, uint32_t raw_bytes, const 
         return EHFF_OK;
     }
     *x = m->x;
-    n_raw = raw_bytes / (m->encoder.raw == EHFF_RAW_I16 ? 2 : 1);
+    n_raw = raw_bytes >> (m->encoder.raw == EHFF_RAW_I16);
     return ehff_encode(&m->encoder, raw, n_raw, m->scratch, m->n_in * 4, m->x);
 }
 

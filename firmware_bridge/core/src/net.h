@@ -74,6 +74,13 @@ static inline int ehff_aligned(const void *p) { return (uintptr_t)p % offsetof(e
 int ehff_net_valid(const ehff_net *net);
 int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehff_net **out);
 
+/* Check a network whose head and layers' entries stand in the arena, and find places for all parts. */
+int ehff_net_place(ehff_net *net, uint32_t arena_bytes);
+/* Sizes of a head with these widths of its layers. */
+int ehff_net_sizes_of(const ehff_net *head, const uint32_t *n_out, ehff_sizes *sizes);
+/* Sizes of the same network with so many classes. */
+int ehff_net_sizes_with(const ehff_net *net, uint16_t n_classes, ehff_sizes *sizes);
+
 /* Draw the start value of prototype i of layer l. */
 void ehff_net_draw_proto(const ehff_net *net, uint32_t l, uint32_t i);
 

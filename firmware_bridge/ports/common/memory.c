@@ -2,9 +2,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *memcpy(void *to, const void *from, size_t n);
-void *memmove(void *to, const void *from, size_t n);
-void *memset(void *to, int value, size_t n);
+__attribute__((used)) void *memcpy(void *to, const void *from, size_t n);
+__attribute__((used)) void *memmove(void *to, const void *from, size_t n);
+__attribute__((used)) void *memset(void *to, int value, size_t n);
 
 void *memcpy(void *to, const void *from, size_t n)
 {

@@ -1,0 +1,180 @@
+/* What a network is: its head checked, its sizes, and where each part lies in the arena. */
+#include "net.h"
+
+int ehff_net_valid(const ehff_net *net) { return net != NULL && ehff_aligned(net) && net->magic == EHFF_MAGIC; }
+
+/* Layers of a head that was checked. */
+static uint32_t n_layers_of(const ehff_net *h) { return EHFF_MAX_LAYERS > 1 ? h->n_layers : 1; }
+
+static int check_head(const ehff_net *h)
+{
+    if (h->n_layers < 1 || h->n_layers > EHFF_MAX_LAYERS) return EHFF_ERR_SHAPE;
+    if (h->n_in < 1 || h->n_in > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
+    if (h->n_classes < 2 || h->n_classes > EHFF_MAX_CLASSES) return EHFF_ERR_SHAPE;
+    if (h->n_per_class < 1 || h->n_per_class > (EHFF_WITH_MULTI ? 64 : 1)) return EHFF_ERR_SHAPE;
+    if ((uint32_t)h->n_classes * h->n_per_class > EHFF_MAX_PROTOTYPES) return EHFF_ERR_SHAPE;
+    if (h->recipe > (EHFF_WITH_INT16 ? EHFF_INT16 : EHFF_INT8)) return EHFF_ERR_RANGE;
+    if (h->join > (EHFF_MAX_LAYERS > 1 ? EHFF_JOIN_WEIGHTED : EHFF_JOIN_LAST)) return EHFF_ERR_RANGE;
+    if (h->flags > (EHFF_CAP | EHFF_REVIVE)) return EHFF_ERR_RANGE;
+    if (h->proto_bits != 16 && !(EHFF_WITH_INT8_PROTOS && h->proto_bits == 8)) return EHFF_ERR_RANGE;
+    if (h->kappa < 1 || h->kappa > EHFF_MAX_KAPPA || h->margin > EHFF_ONE) return EHFF_ERR_RANGE;
+    if (h->gate > EHFF_MAX_GATE && h->gate != EHFF_GATE_OFF) return EHFF_ERR_RANGE;
+    if (h->lr_w > EHFF_MAX_LR_W || h->lr_p > EHFF_MAX_LR_P) return EHFF_ERR_RANGE;
+    return h->first_layer > h->n_layers ? EHFF_ERR_RANGE : EHFF_OK;
+}
+
+/* Words of four bytes that hold n elements of 1, 2 or 4 bytes. 1 <= n <= 2^32, where 2^32 comes as 0. */
+static uint32_t words(uint32_t n, uint32_t bytes_each) { return ((n - 1) >> (2 - bytes_each / 2)) + 1; }
+
+typedef struct {
+    uint32_t weights, protos, scales; /* words of one layer */
+} parts;
+
+static parts parts_of(const ehff_net *h, uint32_t n_in, uint32_t n_out)
+{
+    const uint32_t n_protos = ehff_n_protos(h);
+    const int small = EHFF_WITH_INT8_PROTOS && h->proto_bits == 8;
+    parts p;
+    p.weights = words(n_in * n_out, ehff_is_int8(h) ? 1 : 2);
+    p.protos = words(n_protos * n_out, small ? 1 : 2);
+    p.scales = small ? words(n_protos, 2) : 0;
+    return p;
+}
+
+/* n_out: the layers' widths, so many uint32_t apart. Counted in words, so that nothing overflows: a layer has at
+ * most 2^31 + 2^27 of them, and 2^30 are too many. What a blob holds is never more than the arena: it has no scratch
+ * and nothing rounded up. */
+static int sizes_of(const ehff_net *h, const uint32_t *n_out, uint32_t apart, ehff_sizes *s, uint32_t *widest)
+{
+    const uint32_t n_protos = ehff_n_protos(h);
+    uint32_t l, weights = 0, protos = 0, rest, n_in = h->n_in, most = 0;
+    int status = check_head(h);
+    if (status != EHFF_OK) return status;
+    for (l = 0; l < n_layers_of(h); l++) {
+        if (n_out[l * apart] < 1 || n_out[l * apart] > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
+        if (n_out[l * apart] > most) most = n_out[l * apart];
+    }
+    s->state_bytes = (uint32_t)(sizeof(ehff_net) + n_layers_of(h) * sizeof(ehff_layer));
+    s->scratch_bytes = (most + n_protos + words(n_protos, 2) + words(most, 2)) * 4;
+    if (n_layers_of(h) > 1) s->scratch_bytes += (h->n_classes + words(most, 2)) * 4;
+    s->blob_bytes = EHFF_BLOB_FIXED + n_layers_of(h) * EHFF_BLOB_LAYER;
+    rest = (s->state_bytes + s->scratch_bytes) / 4;
+    for (l = 0; l < n_layers_of(h); l++) {
+        const uint32_t n = n_out[l * apart];
+        const parts p = parts_of(h, n_in, n);
+        weights += p.weights;
+        protos += p.protos + p.scales;
+        if (weights + protos + rest >= (uint32_t)1 << 30) return EHFF_ERR_SHAPE;
+        s->blob_bytes += n_in * n * (ehff_is_int8(h) ? 1 : 2);
+        s->blob_bytes += n_protos * (EHFF_WITH_INT8_PROTOS && h->proto_bits == 8 ? n + 2 : n * 2);
+        n_in = n;
+    }
+    s->weight_bytes = weights * 4;
+    s->proto_bytes = protos * 4;
+    s->ram_bytes = (weights + protos + rest) * 4;
+    *widest = most;
+    return EHFF_OK;
+}
+
+int ehff_net_place(ehff_net *net, uint32_t arena_bytes)
+{
+    ehff_layer *layer = ehff_layers(net);
+    ehff_sizes s;
+    uint32_t l, n_in = net->n_in, at;
+    int status = sizes_of(net, &layer->n_out, sizeof *layer / 4, &s, &net->widest);
+    if (status != EHFF_OK) return status;
+    if (arena_bytes < s.ram_bytes) return EHFF_ERR_ARENA;
+    net->blob_bytes = s.blob_bytes;
+    net->ram_bytes = s.ram_bytes;
+    net->scratch = s.ram_bytes - s.scratch_bytes;
+    at = s.state_bytes;
+    for (l = 0; l < n_layers_of(net); l++, layer++) {
+        const parts p = parts_of(net, n_in, layer->n_out);
+        if (layer->norm_sum >> 10 > EHFF_NORM_MAX || layer->join_weight > 1024) return EHFF_ERR_RANGE;
+        layer->n_in = n_in;
+        layer->weights = at;
+        layer->protos = layer->weights + p.weights * 4;
+        layer->scales = layer->protos + p.protos * 4;
+        at = layer->scales + p.scales * 4;
+        n_in = layer->n_out;
+    }
+    return EHFF_OK;
+}
+
+int ehff_net_sizes_of(const ehff_net *head, const uint32_t *n_out, ehff_sizes *sizes)
+{
+    uint32_t widest;
+    return sizes_of(head, n_out, 1, sizes, &widest);
+}
+
+int ehff_net_sizes_with(const ehff_net *net, uint16_t n_classes, ehff_sizes *sizes)
+{
+    ehff_net h = *net;
+    h.n_classes = n_classes;
+    return sizes_of(&h, &ehff_layers(net)->n_out, sizeof(ehff_layer) / 4, sizes, &h.widest);
+}
+
+static int head_of(const ehff_config *c, ehff_net *h)
+{
+    uint32_t l;
+    if (c == NULL || c->dims == NULL) return EHFF_ERR_NULL;
+    h->magic = EHFF_MAGIC;
+    h->version = EHFF_BLOB_VERSION;
+    h->n_layers = c->n_layers;
+    h->recipe = c->recipe;
+    h->join = c->join;
+    h->flags = c->flags;
+    h->proto_bits = c->proto_bits;
+    h->first_layer = 0;
+    h->n_classes = c->n_classes;
+    h->n_per_class = c->n_per_class;
+    h->kappa = c->kappa;
+    h->margin = c->margin;
+    h->gate = c->gate;
+    h->lr_w = c->lr_w;
+    h->lr_p = c->lr_p;
+    h->has_encoder = 0;
+    h->seed = c->seed;
+    h->step = 0;
+    h->n_in = c->dims[0];
+    if (c->join != EHFF_JOIN_WEIGHTED || c->n_layers > EHFF_MAX_LAYERS) return EHFF_OK;
+    if (c->join_weight == NULL) return EHFF_ERR_NULL;
+    for (l = 0; l < c->n_layers; l++)
+        if (c->join_weight[l] > 1024) return EHFF_ERR_RANGE;
+    return EHFF_OK;
+}
+
+int ehff_net_sizes(const ehff_config *c, ehff_sizes *s)
+{
+    ehff_net h;
+    int status = head_of(c, &h);
+    if (status != EHFF_OK) return status;
+    if (s == NULL) return check_head(&h) == EHFF_OK ? EHFF_ERR_NULL : check_head(&h);
+    return sizes_of(&h, c->dims + 1, 1, s, &h.widest);
+}
+
+uint32_t ehff_net_ram_bytes(const ehff_config *config)
+{
+    ehff_sizes s;
+    return ehff_net_sizes(config, &s) == EHFF_OK ? s.ram_bytes : 0;
+}
+
+int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehff_net **out)
+{
+    ehff_net *net = (ehff_net *)arena;
+    ehff_sizes s;
+    uint32_t l;
+    int status = ehff_net_sizes(c, &s);
+    if (status != EHFF_OK) return status;
+    if (arena == NULL || out == NULL) return EHFF_ERR_NULL;
+    if (arena_bytes < s.ram_bytes || !ehff_aligned(arena)) return EHFF_ERR_ARENA;
+    (void)head_of(c, net);
+    for (l = 0; l < n_layers_of(net); l++) {
+        ehff_layer *layer = ehff_layers(net) + l;
+        layer->n_out = c->dims[l + 1];
+        layer->norm_sum = layer->updates = 0;
+        layer->join_weight = c->join == EHFF_JOIN_WEIGHTED ? c->join_weight[l] : 256;
+    }
+    *out = net;
+    return ehff_net_place(net, arena_bytes);
+}
