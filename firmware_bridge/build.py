@@ -22,6 +22,7 @@ MIN_FRAME = 96
 STACK_BYTES = 768
 """Left free for the stack at least, unless a build says otherwise; a measured footprint tells what it takes."""
 
+LEAN_STACK_BYTES = 512
 _REQUEST = 12  # header and CRC
 _REPLY = 16
 _LAYER_HEAD = 16
@@ -38,6 +39,8 @@ class Options:
     window: requests that may be under way.
     runner: whether the text commands of the MLPerf Tiny runner are in.
     optimize: "size" or "speed".
+    whole: translate the program as one (link-time optimization): smaller.
+    storage: SAVE, LOAD, and the model to start with.  extras: INIT, STATS, ADD_CLASS, RATES.
     stack_bytes: the link fails where fewer are left for the stack.
     factory: the blob that the firmware starts with; empty: none.
     defines: further macros of the C code, as NAME=VALUE.
@@ -49,6 +52,9 @@ class Options:
     window: int = 4
     runner: bool = True
     optimize: str = "size"
+    whole: bool = False
+    storage: bool = True
+    extras: bool = True
     stack_bytes: int = STACK_BYTES
     factory: bytes = field(default=b"", repr=False)
     defines: tuple[str, ...] = ()
@@ -77,20 +83,42 @@ def frame_bytes_for(raw_bytes: int, n_layers: int, n_classes: int) -> int:
     return (max(MIN_FRAME, encoded, _REPLY + 4 + 4 * n_classes) + 3) // 4 * 4
 
 
-def options_for(board: Board, network: Network, **changes: object) -> Options:
-    """Options that fit this network on this board; changes replace single ones of them."""
+def options_for(board: Board, network: Network, *, lean: bool = False, **changes: object) -> Options:
+    """Options that fit this network on this board; changes replace single ones of them.
+
+    lean: the smallest firmware that trains: what this network does not use is left out, so are storage, extras
+    and the runner's commands, and one request is under way at a time. The model comes over the line.
+    """
     frame = frame_bytes_for(network.encoding.raw_bytes, len(network.layers), len(network.class_names))
     ring = 16
-    while ring < frame:
+    while ring < frame and not lean:
         ring *= 2
     chosen: dict[str, object] = {
         "arena_bytes": model_arena_bytes(network),
         "frame_bytes": frame,
         "ring_bytes": ring if board.ring else 0,
-        "window": 4 if board.ring else 1,
-        "factory": factory_blob(network),
+        "window": 4 if board.ring and not lean else 1,
+        "factory": b"" if lean else factory_blob(network),
     }
+    if lean:
+        chosen |= {"runner": False, "storage": False, "extras": False, "whole": True}
+        chosen |= {"defines": _only_for(network), "stack_bytes": LEAN_STACK_BYTES}
     return Options(**(chosen | changes))  # type: ignore[arg-type]
+
+
+def _only_for(network: Network) -> tuple[str, ...]:
+    """The switches of ehff_build.h for this network alone."""
+    encoding = network.encoding
+    used = {
+        "EHFF_WITH_INT16": network.recipe.arith == "int16",
+        "EHFF_WITH_INT8_PROTOS": network.proto_bits == 8,
+        "EHFF_WITH_MULTI": network.config.n_per_class > 1,
+        "EHFF_WITH_WINDOW": bool(encoding.features) or encoding.log,
+    }
+    return (
+        *(f"{name}={int(value)}" for name, value in used.items()),
+        f"EHFF_MAX_LAYERS={len(network.layers)}",
+    )
 
 
 def sources(folder: Path) -> list[Path]:
@@ -144,6 +172,15 @@ def build(board: Board, options: Options, output: Path, *, extra_flags: Sequence
     return output
 
 
+def compiler_flags(board: Board, o: Options) -> list[str]:
+    """What decides how the C code is translated, for every board and build alike but the board's own."""
+    standard = "-std=gnu99" if board.abi == "avr" else "-std=c99"
+    freestanding = ["-ffreestanding"] if board.script else []
+    sections = ["-ffunction-sections", "-fdata-sections"]
+    whole = ["-flto"] if o.whole else []
+    return [standard, OPTIMIZE[o.optimize], *whole, *board.flags, *freestanding, *sections]
+
+
 def _check(board: Board, o: Options) -> None:
     if not 64 <= o.frame_bytes <= 65000 or o.frame_bytes % 4:
         raise InputError(f"a frame of {o.frame_bytes} bytes", hint="64 to 65,000, a multiple of 4")
@@ -153,6 +190,10 @@ def _check(board: Board, o: Options) -> None:
         raise InputError(f"a ring of {o.ring_bytes} bytes", hint="a power of two from 16 to 32,768")
     if o.optimize not in OPTIMIZE:
         raise InputError(f"optimize = {o.optimize!r}", hint=f"one of {', '.join(OPTIMIZE)}")
+    if o.factory and not o.storage:
+        raise InputError(
+            "firmware without storage keeps no model", hint="edgehff firmware build --no-factory"
+        )
     if o.arena_bytes < 64:
         raise InputError(
             f"an arena of {o.arena_bytes} bytes holds no network", hint="give a model, or a larger arena"
@@ -167,6 +208,8 @@ def _command(board: Board, o: Options, compiler: str, factory: Path, extra_flags
         "EHFF_RING_BYTES": f"{o.ring_bytes}u",
         "EHFF_LINK_WINDOW": f"{o.window}",
         "EHFF_LINK_RUNNER": f"{int(o.runner)}",
+        "EHFF_LINK_STORAGE": f"{int(o.storage)}",
+        "EHFF_LINK_EXTRAS": f"{int(o.extras)}",
         "EHFF_FIRMWARE_NAME": f'"edgehff-{board.name}"',
     }
     files = [
@@ -188,11 +231,8 @@ def _command(board: Board, o: Options, compiler: str, factory: Path, extra_flags
     if board.script:
         common = ROOT / "ports" / "common"
         link += ["-nostdlib", "-nostartfiles", f"-L{board.folder}", f"-T{common / board.script}"]
-    standard = "-std=gnu99" if board.abi == "avr" else "-std=c99"
-    freestanding = ["-ffreestanding"] if board.script else []
     return [
-        compiler, standard, OPTIMIZE[o.optimize], *board.flags, *freestanding, "-g",
-        "-ffunction-sections", "-fdata-sections", "-fstack-usage",
+        compiler, *compiler_flags(board, o), "-g", "-fstack-usage",
         *(w for w in WARNINGS if w != "-pedantic" or board.abi != "avr"),
         *(f"-D{name}={value}" for name, value in defines.items()),
         *(f"-D{define}" for define in o.defines),

@@ -69,6 +69,9 @@ def list_(output: Output) -> None:
 @click.option("--window", type=click.IntRange(1, 16), help="Requests that may be under way.")
 @click.option("--runner/--no-runner", default=True, show_default=True, help="MLPerf Tiny's text commands.")
 @click.option("--optimize", type=click.Choice(["size", "speed"]), default="size", show_default=True)
+@click.option(
+    "--lean", is_flag=True, help="Only what MODEL needs to train; it comes over the line, nothing is saved."
+)
 @click.option("--factory/--no-factory", default=True, show_default=True, help="Keep MODEL in the firmware.")
 @common_options
 @pass_output
@@ -83,6 +86,7 @@ def build(
     window: int | None,
     runner: bool,
     optimize: str,
+    lean: bool,
     factory: bool,
 ) -> None:
     r"""Build firmware for a board, sized for MODEL, which it starts with.
@@ -104,7 +108,9 @@ def build(
     changes = {key: value for key, value in given.items() if value is not None}
     if not factory:
         changes["factory"] = b""
-    options = builder.options_for(board, network, runner=runner, optimize=optimize, **changes)
+    if not lean:
+        changes["runner"] = runner
+    options = builder.options_for(board, network, lean=lean, optimize=optimize, **changes)
     target = target or Path(f"{board.name}.elf")
     builder.build(board, options, target)
     document = {"board": board.name, "model": str(path), "output": str(target), "arena_bytes": options.arena_bytes,

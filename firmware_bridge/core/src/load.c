@@ -45,8 +45,6 @@ static int take_head(const uint8_t *b, uint32_t n, void *arena, uint32_t arena_b
 
 int ehff_blob_encoder_parse(const uint8_t *b, ehff_encoder *e, uint32_t *entries)
 {
-    static const int32_t no_offset = 0;
-    static const uint16_t no_gain = 0;
     uint32_t features;
     int status;
     e->raw = b[0];
@@ -58,8 +56,8 @@ int ehff_blob_encoder_parse(const uint8_t *b, ehff_encoder *e, uint32_t *entries
     e->n_time = (uint16_t)ehff_get16(b + 8);
     e->n_channels = (uint16_t)ehff_get16(b + 10);
     e->n_segments = (uint16_t)ehff_get16(b + 12);
-    e->offset = b[5] ? &no_offset : NULL;
-    e->gain = b[5] ? &no_gain : NULL;
+    e->offset = b[5] ? (const int32_t *)(const void *)e : NULL; /* some address, until the table has one */
+    e->gain = b[5] ? (const uint16_t *)(const void *)e : NULL;
     status = ehff_encoder_sizes(e, NULL, &features, NULL);
     if (status != EHFF_OK) return status;
     *entries = b[5] ? features - (e->bias != 0) : 0;

@@ -86,14 +86,14 @@ int32_t ehff_scaled(int32_t upper, uint32_t lower, uint32_t factor, int32_t shif
 }
 
 /* 2^-(i/32), Q15 */
-static const uint16_t exp2_table[33] = {
+static const EHFF_FLASH uint16_t exp2_table[33] = {
     32768, 32066, 31379, 30706, 30048, 29405, 28774, 28158, 27554, 26964, 26386,
     25821, 25268, 24726, 24196, 23678, 23170, 22674, 22188, 21713, 21247, 20792,
     20347, 19911, 19484, 19066, 18658, 18258, 17867, 17484, 17109, 16743, 16384,
 };
 
 /* log2(1 + i/32), Q16, modulo 2^16: the last one is 65536 */
-static const uint16_t log2_table[33] = {
+static const EHFF_FLASH uint16_t log2_table[33] = {
     0,     2909,  5732,  8473,  11136, 13727, 16248, 18704, 21098, 23433, 25711,
     27936, 30109, 32234, 34312, 36346, 38336, 40286, 42196, 44068, 45904, 47705,
     49472, 51207, 52911, 54584, 56229, 57845, 59434, 60997, 62534, 64047, 0,
@@ -238,7 +238,7 @@ void ehff_unit_int16(int16_t *x, uint32_t n)
     } while (++x < end);
 }
 
-const uint32_t ehff_pair_step = 0x9E3779B9u, ehff_pair_factor = 0x85EBCA6Bu;
+const EHFF_FLASH uint32_t ehff_pair_step = 0x9E3779B9u, ehff_pair_factor = 0x85EBCA6Bu;
 
 /* The finalizer of MurmurHash3 (Austin Appleby, public domain): every input bit reaches every output bit. */
 static uint32_t mix(uint32_t h)
@@ -265,9 +265,9 @@ uint32_t ehff_random(uint32_t seed, uint32_t step, uint32_t layer, uint32_t row,
 /* zlib's CRC-32, four bits at a time. */
 uint32_t ehff_crc32(uint32_t crc, const uint8_t *bytes, uint32_t n)
 {
-    static const uint32_t table[16] = {0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
-                                       0x4DB26158u, 0x5005713Cu, 0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu,
-                                       0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu};
+    static const EHFF_FLASH uint32_t table[16] = {
+        0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u, 0x4DB26158u, 0x5005713Cu,
+        0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu, 0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu};
     uint32_t i;
     if (bytes == NULL) return crc;
     crc = ~crc;

@@ -65,7 +65,7 @@ uint32_t ehff_row_key(uint32_t layer_key, uint32_t row);
 
 /* From one pair of columns to the next, and the hash's factor. Kept in memory: of a constant known to the compiler some
  * make a chain of shifts and additions, 17 instructions on a Cortex-M0. */
-extern const uint32_t ehff_pair_step, ehff_pair_factor;
+extern const EHFF_FLASH uint32_t ehff_pair_step, ehff_pair_factor;
 
 /* The random bits of the pair whose counter is h. */
 static inline uint32_t ehff_hash(uint32_t h)

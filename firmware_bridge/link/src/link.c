@@ -1,10 +1,17 @@
 /* Bytes to frames, frames to requests; what was carried out is never carried out again. */
 #include "link.h"
 
+#if 65536 % EHFF_LINK_WINDOW != 0
+#error "EHFF_LINK_WINDOW must divide 65,536, or two kept answers share a place where sequences wrap"
+#endif
+
 void ehff_link_init(ehff_link *link, const EHFF_FLASH char *name, void *arena, uint32_t arena_bytes, void *frame,
                     uint16_t frame_bytes, uint16_t ring_bytes)
 {
-    uint32_t i, sequence;
+    uint32_t i;
+#if EHFF_LINK_STORAGE
+    uint32_t sequence;
+#endif
     for (i = 0; i < sizeof *link; i++) ((uint8_t *)link)[i] = 0;
     link->arena = (uint8_t *)arena;
     link->arena_bytes = arena_bytes;
@@ -12,7 +19,9 @@ void ehff_link_init(ehff_link *link, const EHFF_FLASH char *name, void *arena, u
     link->frame_bytes = frame_bytes;
     link->ring_bytes = ring_bytes;
     link->name = name;
+#if EHFF_LINK_STORAGE
     if (link_load(link, EHFF_LOAD_SAVED, &sequence) != EHFF_OK) (void)link_load(link, EHFF_LOAD_FACTORY, &sequence);
+#endif
 }
 
 /* The reply's header goes before its body, which stands in the frame already. */

@@ -12,11 +12,13 @@ typedef struct {
 
 uint8_t link_flags(const ehff_link *link)
 {
-    uint32_t sequence;
     uint8_t flags = link_has_model(link) ? EHFF_LINK_HAS_MODEL : 0;
+#if EHFF_LINK_STORAGE
+    uint32_t sequence;
     if (ehff_port_slot_bytes(0) != 0) flags |= EHFF_LINK_HAS_STORAGE;
     if (ehff_port_slot_bytes(EHFF_SLOT_FACTORY) != 0) flags |= EHFF_LINK_HAS_FACTORY;
     if (slots_find(0, &sequence) >= 0) flags |= EHFF_LINK_HAS_SAVED;
+#endif
     return flags;
 }
 
@@ -35,11 +37,6 @@ static int hello(exchange *x)
     for (; link->name[i] != 0 && 24 + i < x->room; i++) b[i] = (uint8_t)link->name[i];
     x->length = 24 + i;
     return EHFF_OK;
-}
-
-static int init(exchange *x)
-{
-    return x->n != 4 ? EHFF_LINK_ERR_LENGTH : ehff_net_reset(x->link->model.net, link_get32(x->body));
 }
 
 /* Offset 0 starts a model, the last piece ends it; in between there is none. */
@@ -114,24 +111,6 @@ static int predict(exchange *x)
     return status;
 }
 
-static int stats(exchange *x)
-{
-    const ehff_link *link = x->link;
-    uint8_t *b = x->reply;
-    ehff_layer_stats s;
-    int status;
-    if (x->n != 1) return EHFF_LINK_ERR_LENGTH;
-    if (x->room < 40) return EHFF_LINK_ERR_LENGTH;
-    status = ehff_net_layer_stats(link->model.net, x->body[0], &s);
-    if (status != EHFF_OK) return status;
-    b = link_put32(link_put32(b, link->model.bytes), link->model.raw_bytes);
-    b = link_put32(link_put32(b, link->bad_frames), link->repeats);
-    b = link_put32(link_put32(link_put32(b, s.n_in), s.n_out), s.updates);
-    (void)link_put32(link_put32(b, s.saturated), s.norm);
-    x->length = 36;
-    return EHFF_OK;
-}
-
 static int crc(exchange *x)
 {
     const ehff_net *net = x->link->model.net;
@@ -140,43 +119,7 @@ static int crc(exchange *x)
     return EHFF_OK;
 }
 
-static int save(exchange *x)
-{
-    uint32_t sequence = 0;
-    int status = slots_save(x->link->model.net, encoder_of(x->link), &sequence);
-    (void)link_put32(x->reply, sequence);
-    x->length = 4;
-    return status;
-}
-
-static int load(exchange *x)
-{
-    uint32_t sequence = 0;
-    int status = x->n != 1 ? EHFF_LINK_ERR_LENGTH : link_load(x->link, x->body[0], &sequence);
-    (void)link_put32(x->reply, sequence);
-    x->length = 4;
-    return status;
-}
-
-static int add_class(exchange *x)
-{
-    int status = ehff_model_add_class(&x->link->model);
-    (void)link_put32(x->reply, x->link->model.n_classes);
-    x->length = 4;
-    return status;
-}
-
-static int rates(exchange *x)
-{
-    ehff_net *net = x->link->model.net;
-    const uint8_t *b = x->body;
-    int status;
-    if (x->n != 9) return EHFF_LINK_ERR_LENGTH;
-    status = ehff_net_set_rates(net, link_get32(b), (uint16_t)link_get16(b + 4));
-    if (status == EHFF_OK) status = ehff_net_set_gate(net, (uint16_t)link_get16(b + 6));
-    return status == EHFF_OK ? ehff_net_set_first_layer(net, b[8]) : status;
-}
-
+#if EHFF_LINK_STORAGE
 int link_load(ehff_link *link, uint8_t which, uint32_t *sequence)
 {
     const int slot = which == EHFF_LOAD_FACTORY ? EHFF_SLOT_FACTORY
@@ -196,6 +139,111 @@ int link_load(ehff_link *link, uint8_t which, uint32_t *sequence)
     return status == EHFF_OK ? ehff_load_end(&link->loader) : status;
 }
 
+static int save(exchange *x)
+{
+    uint32_t sequence = 0;
+    int status = slots_save(x->link->model.net, encoder_of(x->link), &sequence);
+    (void)link_put32(x->reply, sequence);
+    x->length = 4;
+    return status;
+}
+
+static int load(exchange *x)
+{
+    uint32_t sequence = 0;
+    int status = x->n != 1 ? EHFF_LINK_ERR_LENGTH : link_load(x->link, x->body[0], &sequence);
+    (void)link_put32(x->reply, sequence);
+    x->length = 4;
+    return status;
+}
+#endif
+
+#if EHFF_LINK_EXTRAS
+static int init(exchange *x)
+{
+    return x->n != 4 ? EHFF_LINK_ERR_LENGTH : ehff_net_reset(x->link->model.net, link_get32(x->body));
+}
+
+static int stats(exchange *x)
+{
+    const ehff_link *link = x->link;
+    uint8_t *b = x->reply;
+    ehff_layer_stats s;
+    int status;
+    if (x->n != 1) return EHFF_LINK_ERR_LENGTH;
+    if (x->room < 40) return EHFF_LINK_ERR_LENGTH;
+    status = ehff_net_layer_stats(link->model.net, x->body[0], &s);
+    if (status != EHFF_OK) return status;
+    b = link_put32(link_put32(b, link->model.bytes), link->model.raw_bytes);
+    b = link_put32(link_put32(b, link->bad_frames), link->repeats);
+    b = link_put32(link_put32(link_put32(b, s.n_in), s.n_out), s.updates);
+    (void)link_put32(link_put32(b, s.saturated), s.norm);
+    x->length = 36;
+    return EHFF_OK;
+}
+
+static int add_class(exchange *x)
+{
+    int status = ehff_model_add_class(&x->link->model);
+    (void)link_put32(x->reply, x->link->model.n_classes);
+    x->length = 4;
+    return status;
+}
+
+static int rates(exchange *x)
+{
+    ehff_net *net = x->link->model.net;
+    const uint8_t *b = x->body;
+    const uint32_t lr_w = link_get32(b), lr_p = link_get16(b + 4), gate = link_get16(b + 6);
+    if (x->n != 9) return EHFF_LINK_ERR_LENGTH;
+    /* all of it, or nothing */
+    if (lr_w > EHFF_MAX_LR_W || lr_p > EHFF_MAX_LR_P || (gate > EHFF_MAX_GATE && gate != EHFF_GATE_OFF) ||
+        ehff_net_set_first_layer(net, b[8]) != EHFF_OK)
+        return EHFF_ERR_RANGE;
+    (void)ehff_net_set_rates(net, lr_w, (uint16_t)lr_p);
+    return ehff_net_set_gate(net, (uint16_t)gate);
+}
+#endif
+
+static int carry_out(exchange *x, uint8_t op)
+{
+    if (!link_has_model(x->link) && op != EHFF_OP_HELLO && op != EHFF_OP_PUSH && op != EHFF_OP_LOAD)
+        return EHFF_LINK_ERR_MODEL;
+    if (x->n != 0 && (op == EHFF_OP_CRC || op == EHFF_OP_SAVE || op == EHFF_OP_ADD_CLASS)) return EHFF_LINK_ERR_LENGTH;
+    switch (op) {
+    case EHFF_OP_HELLO:
+        return hello(x);
+    case EHFF_OP_PUSH:
+        return push(x);
+    case EHFF_OP_PULL:
+        return pull(x);
+    case EHFF_OP_TRAIN:
+        return train(x);
+    case EHFF_OP_PREDICT:
+        return predict(x);
+    case EHFF_OP_CRC:
+        return crc(x);
+#if EHFF_LINK_STORAGE
+    case EHFF_OP_SAVE:
+        return save(x);
+    case EHFF_OP_LOAD:
+        return load(x);
+#endif
+#if EHFF_LINK_EXTRAS
+    case EHFF_OP_INIT:
+        return init(x);
+    case EHFF_OP_STATS:
+        return stats(x);
+    case EHFF_OP_ADD_CLASS:
+        return add_class(x);
+    case EHFF_OP_RATES:
+        return rates(x);
+#endif
+    default:
+        return EHFF_LINK_ERR_OP;
+    }
+}
+
 int link_request(ehff_link *link, uint8_t op, uint32_t n, uint32_t *reply)
 {
     exchange x;
@@ -206,49 +254,11 @@ int link_request(ehff_link *link, uint8_t op, uint32_t n, uint32_t *reply)
     x.n = n;
     x.room = link->frame_bytes - EHFF_LINK_REPLY - EHFF_LINK_CRC;
     x.length = 0;
-    if (!link_has_model(link) && op != EHFF_OP_HELLO && op != EHFF_OP_PUSH && op != EHFF_OP_LOAD)
-        return op > EHFF_OP_RATES || op == 0 ? EHFF_LINK_ERR_OP : EHFF_LINK_ERR_MODEL;
-    switch (op) {
-    case EHFF_OP_HELLO:
-        status = hello(&x);
-        break;
-    case EHFF_OP_INIT:
-        status = init(&x);
-        break;
-    case EHFF_OP_PUSH:
-        status = push(&x);
-        break;
-    case EHFF_OP_PULL:
-        status = pull(&x);
-        break;
-    case EHFF_OP_TRAIN:
-        status = train(&x);
-        break;
-    case EHFF_OP_PREDICT:
-        status = predict(&x);
-        break;
-    case EHFF_OP_STATS:
-        status = stats(&x);
-        break;
-    case EHFF_OP_CRC:
-        status = crc(&x);
-        break;
-    case EHFF_OP_SAVE:
-        status = save(&x);
-        break;
-    case EHFF_OP_LOAD:
-        status = load(&x);
-        break;
-    case EHFF_OP_ADD_CLASS:
-        status = add_class(&x);
-        break;
-    case EHFF_OP_RATES:
-        status = rates(&x);
-        break;
-    default:
-        status = EHFF_LINK_ERR_OP;
-        break;
-    }
+#if EHFF_LINK_RUNNER
+    link->db_x = NULL; /* the runner's sample: a request may move or take its memory */
+    link->db_bytes = 0;
+#endif
+    status = carry_out(&x, op);
     *reply = x.length;
     return status;
 }

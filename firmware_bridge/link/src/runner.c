@@ -64,12 +64,13 @@ static void timestamp(void)
     SAY("\r\n");
 }
 
-/* A sample may lie where the input vector goes, or behind the model where the arena has room. */
+/* A sample may lie at the end of where the input vector goes, so that encoding reads each value before it is written
+ * over; or behind the model where the arena has room. */
 static uint8_t *sample(ehff_link *link)
 {
     ehff_model *m = &link->model;
     if (!link_has_model(link)) return NULL;
-    if (m->x != NULL && m->raw_bytes <= 2 * m->n_in) return (uint8_t *)m->x;
+    if (m->x != NULL && m->raw_bytes <= 2 * m->n_in) return (uint8_t *)m->x + 2 * m->n_in - m->raw_bytes;
     return link->arena_bytes - m->bytes >= m->raw_bytes ? link->arena + m->bytes : NULL;
 }
 
@@ -158,7 +159,7 @@ static void infer(ehff_link *link, const uint8_t *b, uint32_t n)
     }
     if (ehff_model_encode(m, raw, m->raw_bytes, &x) != EHFF_OK) return;
     link->db_x = x;
-    if (raw == (uint8_t *)m->x) link->db_bytes = 0; /* the sample is gone: its vector has its place */
+    if (raw != link->arena + m->bytes) link->db_bytes = 0; /* the sample is gone: its vector has its place */
     SAY("m-warmup-start-");
     say_number(warm_up);
     SAY("\r\n");

@@ -81,11 +81,10 @@ int slots_save(const ehff_net *net, const ehff_encoder *encoder, uint32_t *seque
     uint32_t at, n, i, crc;
     uint8_t b[16];
     slot_head head;
-    int newest = find(0, 0, sequence);
+    const int own = find(0, 1, sequence), newest = own >= 0 ? own : find(0, 0, sequence);
     const uint8_t slot = newest == 0;
     const uint32_t next = newest < 0 ? 1 : *sequence + 1;
-    if (ehff_port_slot_bytes(slot) == 0) return EHFF_LINK_ERR_STORAGE;
-    if (bytes == 0 || bytes > ehff_port_slot_bytes(slot) - SLOT_HEAD) return EHFF_LINK_ERR_STORAGE;
+    if (bytes == 0 || bytes + SLOT_HEAD > ehff_port_slot_bytes(slot)) return EHFF_LINK_ERR_STORAGE;
     if (ehff_port_slot_erase(slot) != 0) return EHFF_LINK_ERR_STORAGE;
     (void)link_put32(link_put32(link_put32(b, next), bytes), factory_id());
     if (ehff_port_slot_write(slot, 0, b, 12) != 0) return EHFF_LINK_ERR_STORAGE;

@@ -19,6 +19,13 @@
 #define EHFF_MAX_LAYERS 32 /* 1: no joining by weights either */
 #endif
 
+/* Constants that an 8-bit AVR leaves in flash; elsewhere they are there anyway. */
+#ifdef __FLASH
+#define EHFF_FLASH __flash
+#else
+#define EHFF_FLASH
+#endif
+
 /* What suits the machine; results are the same. Thumb-1 has no instruction that divides and 8 registers for most. */
 #if defined(__ARM_ARCH_6M__) || defined(__AVR__)
 #define EHFF_SMALL_MACHINE 1

@@ -20,6 +20,14 @@ extern "C" {
 #define EHFF_LINK_RUNNER 1 /* the text commands of the MLPerf Tiny runner */
 #endif
 
+/* Parts that a build may leave out; their requests are then unknown (EHFF_LINK_ERR_OP). */
+#ifndef EHFF_LINK_STORAGE
+#define EHFF_LINK_STORAGE 1 /* SAVE, LOAD, and a model to start with */
+#endif
+#ifndef EHFF_LINK_EXTRAS
+#define EHFF_LINK_EXTRAS 1 /* INIT, STATS, ADD_CLASS, RATES */
+#endif
+
 /* Requests. */
 #define EHFF_OP_HELLO 1
 #define EHFF_OP_INIT 2

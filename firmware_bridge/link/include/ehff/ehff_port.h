@@ -4,12 +4,7 @@
 
 #include <stdint.h>
 
-/* Constants that an 8-bit AVR leaves in flash; elsewhere they are there anyway. */
-#ifdef __FLASH
-#define EHFF_FLASH __flash
-#else
-#define EHFF_FLASH
-#endif
+#include "ehff/ehff_build.h"
 
 #ifdef __cplusplus
 extern "C" {
