@@ -108,7 +108,7 @@ def test_over_a_budget_ends_with_7_after_the_report(run, form):
 def test_a_board_sets_budgets_that_options_override(run):
     code, _, err = run(*SIZES, "--board", "uno")
     assert code == 7
-    assert "RAM: 7,056 bytes are 5,008 over the budget of 2,048" in err
+    assert "RAM: 6,752 bytes are 4,704 over the budget of 2,048" in err
     code, _, err = run(*SIZES, "--board", "uno", "--budget-ram", "8k")
     assert code == 0
     assert "8,192 bytes of RAM, 32,768 of flash" in err
