@@ -184,8 +184,8 @@ def compiler_flags(board: Board, o: Options) -> list[str]:
 def _check(board: Board, o: Options) -> None:
     if not 64 <= o.frame_bytes <= 65000 or o.frame_bytes % 4:
         raise InputError(f"a frame of {o.frame_bytes} bytes", hint="64 to 65,000, a multiple of 4")
-    if not 1 <= o.window <= 16:
-        raise InputError(f"a window of {o.window} requests", hint="1 to 16")
+    if o.window not in (1, 2, 4, 8, 16):
+        raise InputError(f"a window of {o.window} requests", hint="1, 2, 4, 8 or 16")
     if board.ring and (o.ring_bytes < 16 or o.ring_bytes > 32768 or o.ring_bytes & (o.ring_bytes - 1)):
         raise InputError(f"a ring of {o.ring_bytes} bytes", hint="a power of two from 16 to 32,768")
     if o.optimize not in OPTIMIZE:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgehff.cli import measured as measured_part
+from edgehff.cli.measured import HOST
 from edgehff.cli.output import Output, common_options, pass_output
 from edgehff.errors import CheckFailed
 from edgehff.report.boards import BOARDS
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from edgehff.model.encoding import Encoding
     from edgehff.recipe import CoreConfig
     from edgehff.report.footprint import Footprint
+    from firmware_bridge.measure import Measurement
 
 
 _UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
@@ -39,13 +42,27 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 @click.option(
     "--arith", type=click.Choice(["int8", "int16"]), help="With --layers: how weights are kept [int16]."
 )
-@click.option("--board", type=click.Choice(list(BOARDS)), help="Take this board's memory as the budgets.")
+@click.option(
+    "--board",
+    type=click.Choice([*BOARDS, HOST]),
+    help="Take this board's memory as the budgets.",
+)
 @click.option(
     "--budget-ram", callback=_size, metavar="SIZE", help="Fail where RAM exceeds this, such as 16k."
 )
 @click.option(
     "--budget-flash", callback=_size, metavar="SIZE", help="Fail where flash exceeds this, such as 64k."
 )
+@click.option("--measured", is_flag=True, help="Build MODEL's firmware for --board, and measure it emulated.")
+@click.option("--data", metavar="NAME|PATH", help="With --measured: other rows than those of its data set.")
+@click.option("--lean", is_flag=True, help="With --measured: the smallest firmware that trains this model.")
+@click.option(
+    "--optimize", type=click.Choice(["size", "speed"]), default="size", help="With --measured. [size]"
+)
+@click.option(
+    "--training", is_flag=True, help="With --measured: a whole training on the board too (minutes)."
+)
+@click.option("--profile", is_flag=True, help="With --measured: instructions by function too.")
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @common_options
 @pass_output
@@ -55,6 +72,12 @@ def footprint(
     board: str | None,
     budget_ram: int | None,
     budget_flash: int | None,
+    measured: bool,
+    data: str | None,
+    lean: bool,
+    optimize: str,
+    training: bool,
+    profile: bool,
     markdown: bool,
     layers: str | None,
     inputs: int | None,
@@ -67,36 +90,61 @@ def footprint(
 
     \b
     edgehff footprint digits.safetensors --board microbit
+    edgehff footprint digits.safetensors --board microbit --measured
     edgehff footprint --layers 32 --inputs 64 --classes 10 --arith int8 --budget-ram 16k
     """
     from edgehff.report import footprint as report  # help must not load numpy
     from edgehff.report.tables import markdown as as_markdown
 
     sizes = {"layers": layers, "inputs": inputs, "classes": classes, "arith": arith}
-    source, config, encoding = _network(output, model, sizes)
-    found = report.footprint(config, encoding)
-    if board is not None:
-        budget_ram = BOARDS[board].ram_bytes if budget_ram is None else budget_ram
-        budget_flash = BOARDS[board].flash_bytes if budget_flash is None else budget_flash
+    given = {
+        "--data": data,
+        "--lean": lean,
+        "--training": training,
+        "--profile": profile,
+        HOST: board == HOST,
+    }
+    if not measured and any(given.values()):
+        raise click.UsageError(f"{next(k for k, v in given.items() if v)} goes with --measured")
+    if measured and (board is None or any(value is not None for value in sizes.values())):
+        raise click.UsageError("--measured needs --board and a MODEL to build firmware for")
+    found: Footprint | Measurement
+    memory: tuple[str, int, int] | None = None
+    if measured:
+        source, measurement, firmware = measured_part.measured(
+            output, model, str(board), data, profile=profile, lean=lean, optimize=optimize, training=training
+        )
+        found, memory = measurement, (firmware.chip, firmware.ram_bytes, firmware.flash_bytes)
+        document = source | measurement.to_dict()
+        tables, notes = measured_part.tables(measurement), measured_part.notes(measurement)
+        if training:
+            tables.append(measured_part.training_table(source["training"]))
+    else:
+        source, config, encoding = _network(output, model, sizes)
+        found = predicted = report.footprint(config, encoding)
+        document = source | predicted.to_dict() | {"board": board}
+        tables, notes = predicted.tables(), predicted.notes()
+        if board is not None:
+            known = BOARDS[board]
+            memory = (known.chip, known.ram_bytes, known.flash_bytes)
+    if memory is not None:
+        budget_ram = memory[1] if budget_ram is None else budget_ram
+        budget_flash = memory[2] if budget_flash is None else budget_flash
     over = report.exceeded(found, budget_ram, budget_flash)
     if output.json:
         budgets = {"ram_bytes": budget_ram, "flash_bytes": budget_flash}
-        output.print_document(
-            source | found.to_dict() | {"board": board, "budgets": budgets, "passed": not over}
-        )
+        output.print_document(document | {"budgets": budgets, "passed": not over})
     elif markdown:
-        output.print_text(
-            as_markdown(found.tables()) + "\n\n" + "\n".join(f"- {note}" for note in found.notes())
-        )
+        output.print_text(as_markdown(tables) + "\n\n" + "\n".join(f"- {note}" for note in notes))
     else:
-        for table in found.tables():
+        for table in tables:
             output.table(table.title, table.columns, table.rows)
-        output.print_text("\n".join(found.notes()))
+        output.print_text("\n".join(notes))
     if over:
-        raise CheckFailed("; ".join(over), hint=_smaller(found))
-    if board is not None:
+        raise CheckFailed("; ".join(over), hint=_smaller(document))
+    if memory is not None:
         output.say(
-            f"fits the memory of {board} ({BOARDS[board].chip}): "
+            f"fits the memory of {board} ({memory[0]}): "
             f"{budget_ram or 0:,} bytes of RAM, {budget_flash or 0:,} of flash"
         )
 
@@ -134,10 +182,12 @@ def _network(
     )
 
 
-def _smaller(found: Footprint) -> str:
+def _smaller(document: dict[str, Any]) -> str:
     """A command with the next smaller network: int8 first, then half the widths."""
-    widths = found.dims[1:] if found.arith == "int16" else [max(1, width // 2) for width in found.dims[1:]]
+    n_in, *widths = document["dims"]
+    if document["arith"] == "int8":
+        widths = [max(1, width // 2) for width in widths]
     return (
-        f"edgehff footprint --layers {','.join(map(str, widths))} --inputs {found.dims[0]} "
-        f"--classes {found.n_classes} --arith int8"
+        f"edgehff footprint --layers {','.join(map(str, widths))} --inputs {n_in} "
+        f"--classes {document['n_classes']} --arith int8"
     )

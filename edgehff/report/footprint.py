@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from edgehff import core
 from edgehff.model.encoding import Encoding
@@ -176,8 +176,20 @@ def footprint(config: CoreConfig, encoding: Encoding) -> Footprint:
     )
 
 
-def exceeded(found: Footprint, ram_bytes: int | None, flash_bytes: int | None) -> list[str]:
-    """A sentence for each budget that the network is over, with its largest part. None: no budget."""
+class HasParts(Protocol):
+    """Bytes by part, of RAM and of flash."""
+
+    @property
+    def ram(self) -> dict[str, int]:
+        """Of RAM."""
+
+    @property
+    def flash(self) -> dict[str, int]:
+        """Of flash."""
+
+
+def exceeded(found: HasParts, ram_bytes: int | None, flash_bytes: int | None) -> list[str]:
+    """A sentence for each budget that it is over, with its largest part. None: no budget."""
     sentences = []
     for name, parts, budget in (("RAM", found.ram, ram_bytes), ("flash", found.flash, flash_bytes)):
         needed = sum(parts.values())

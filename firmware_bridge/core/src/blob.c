@@ -86,23 +86,34 @@ static void put_encoder(const ehff_encoder *e, uint8_t *b)
     (void)put16(put16(put16(b, e->n_channels), e->n_segments), 0);
 }
 
-static void put_crc(const ehff_net *net, const ehff_encoder *encoder, uint32_t end, uint8_t *b)
+/* n bytes from offset on. head: the blob's; crc: of everything before it. */
+static void read_parts(const ehff_net *net, const ehff_encoder *encoder, const ehff_net *head, uint32_t crc,
+                       uint32_t offset, uint8_t *out, uint32_t n)
 {
-    uint32_t at, n, crc = 0;
-    uint8_t chunk[16];
-    for (at = 0; at < end; at += n) {
-        n = end - at < sizeof chunk ? end - at : (uint32_t)sizeof chunk;
-        (void)ehff_blob_read(net, encoder, at, chunk, n);
-        crc = ehff_crc32(crc, chunk, n);
+    uint8_t fields[EHFF_BLOB_ENCODER];
+    uint32_t i, take;
+    for (; n > 0; out += take, offset += take, n -= take) {
+        ehff_blob_part part = ehff_blob_part_at(net, encoder, offset);
+        const uint32_t skip = offset - part.start;
+        take = part.bytes - skip < n ? part.bytes - skip : n;
+        if (part.start == 0) {
+            part.memory = (uint8_t *)(uintptr_t)head;
+        } else if (part.memory == NULL) {
+            part.memory = fields;
+            if (part.bytes == 4)
+                (void)put32(fields, crc);
+            else
+                put_encoder(encoder, fields);
+        }
+        for (i = 0; i < take; i++) out[i] = part.memory[ehff_byte_of(&part, skip + i)];
     }
-    (void)put32(b, crc);
 }
 
 int ehff_blob_read(const ehff_net *net, const ehff_encoder *encoder, uint32_t offset, uint8_t *out, uint32_t n)
 {
     const uint32_t whole = ehff_net_blob_bytes(net, encoder);
-    uint32_t i;
-    uint8_t fields[EHFF_BLOB_ENCODER];
+    uint32_t at, some, crc = 0;
+    uint8_t chunk[16];
     ehff_net head;
     if (!ehff_net_valid(net)) return EHFF_ERR_STATE;
     if (out == NULL) return EHFF_ERR_NULL;
@@ -111,24 +122,12 @@ int ehff_blob_read(const ehff_net *net, const ehff_encoder *encoder, uint32_t of
     head.has_encoder = encoder != NULL;
     head.blob_bytes = whole;
     head.ram_bytes = head.widest = head.scratch = 0;
-    while (n > 0) {
-        ehff_blob_part part = ehff_blob_part_at(net, encoder, offset);
-        const uint32_t skip = offset - part.start;
-        const uint32_t take = part.bytes - skip < n ? part.bytes - skip : n;
-        const uint8_t *from = part.start == 0 ? (const uint8_t *)&head : part.memory;
-        if (from == NULL) {
-            from = fields;
-            part.each = 1;
-            if (part.bytes == 4)
-                put_crc(net, encoder, part.start, fields);
-            else
-                put_encoder(encoder, fields);
-        }
-        for (i = 0; i < take; i++) out[i] = from[from == fields ? skip + i : ehff_byte_of(&part, skip + i)];
-        out += take;
-        offset += take;
-        n -= take;
+    for (at = 0; offset + n > whole - 4 && at < whole - 4; at += some) {
+        some = whole - 4 - at < sizeof chunk ? whole - 4 - at : (uint32_t)sizeof chunk;
+        read_parts(net, encoder, &head, 0, at, chunk, some);
+        crc = ehff_crc32(crc, chunk, some);
     }
+    read_parts(net, encoder, &head, crc, offset, out, n);
     return EHFF_OK;
 }
 

@@ -98,7 +98,7 @@ int ehff_blob_sizes(const uint8_t *blob, uint32_t blob_bytes, ehff_sizes *sizes,
 {
     ehff_sizes s;
     ehff_encoder encoder;
-    uint32_t entries;
+    uint32_t entries = 0;
     int status = check_blob(blob, blob_bytes, &s, &encoder, &entries);
     if (status != EHFF_OK) return status;
     if (sizes != NULL) *sizes = s;
@@ -119,7 +119,7 @@ int ehff_net_load(const uint8_t *blob, uint32_t blob_bytes, void *arena, uint32_
     ehff_sizes sizes;
     ehff_encoder encoder;
     ehff_net *net;
-    uint32_t entries, at;
+    uint32_t entries = 0, at;
     int status = check_blob(blob, blob_bytes, &sizes, &encoder, &entries);
     if (status != EHFF_OK) return status;
     if (out == NULL || arena == NULL) return EHFF_ERR_NULL;
@@ -139,7 +139,7 @@ int ehff_encoder_load(const uint8_t *blob, uint32_t blob_bytes, void *table, uin
     ehff_sizes sizes;
     ehff_encoder e;
     const uint8_t *at;
-    uint32_t i, entries;
+    uint32_t i, entries = 0;
     int32_t *offset = (int32_t *)table;
     uint16_t *gain;
     int status = check_blob(blob, blob_bytes, &sizes, &e, &entries);
@@ -195,7 +195,7 @@ int ehff_load_begin(ehff_loader *loader, ehff_model *model, const uint8_t *bytes
 /* The 16 bytes of the encoder are whole: where its table goes is known now. */
 static int start_encoder(ehff_loader *loader)
 {
-    uint32_t entries;
+    uint32_t entries = 0;
     int status = ehff_blob_encoder_parse(loader->fields, &loader->model->encoder, &entries);
     if (status != EHFF_OK) return status;
     if (loader->blob_bytes - loader->encoder_at - 4 != EHFF_BLOB_ENCODER + entries * EHFF_BLOB_ENTRY)

@@ -75,14 +75,16 @@ int ehff_model_encode(ehff_model *m, const void *raw, uint32_t raw_bytes, const 
     return ehff_encode(&m->encoder, raw, n_raw, m->scratch, m->n_in * 4, m->x);
 }
 
-int ehff_model_predict(ehff_model *m, const void *raw, uint32_t raw_bytes, uint16_t *label, int32_t *score)
+EHFF_NOINLINE int ehff_model_predict(ehff_model *m, const void *raw, uint32_t raw_bytes, uint16_t *label,
+                                     int32_t *score)
 {
     const int16_t *x;
     int status = ehff_model_encode(m, raw, raw_bytes, &x);
     return status != EHFF_OK ? status : ehff_net_predict(m->net, x, m->n_in, label, score);
 }
 
-int ehff_model_train(ehff_model *m, const void *raw, uint32_t raw_bytes, uint16_t label, uint16_t *predicted)
+EHFF_NOINLINE int ehff_model_train(ehff_model *m, const void *raw, uint32_t raw_bytes, uint16_t label,
+                                   uint16_t *predicted)
 {
     const int16_t *x;
     int status = ehff_model_encode(m, raw, raw_bytes, &x);

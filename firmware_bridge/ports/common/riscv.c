@@ -3,7 +3,7 @@
 
 void fault(void);
 
-__attribute__((aligned(4))) void fault(void)
+__attribute__((aligned(4), used)) void fault(void)
 {
     for (;;) {
     }

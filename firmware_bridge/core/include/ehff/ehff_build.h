@@ -26,6 +26,13 @@
 #define EHFF_FLASH
 #endif
 
+/* Functions that stay functions of their own when a program is translated as one, so that they can be counted. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define EHFF_NOINLINE __attribute__((noinline, noclone))
+#else
+#define EHFF_NOINLINE
+#endif
+
 /* What suits the machine; results are the same. Thumb-1 has no instruction that divides and 8 registers for most. */
 #if defined(__ARM_ARCH_6M__) || defined(__AVR__)
 #define EHFF_SMALL_MACHINE 1
