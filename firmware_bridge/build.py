@@ -22,7 +22,7 @@ MIN_FRAME = 96
 STACK_BYTES = 768
 """Left free for the stack at least, unless a build says otherwise; a measured footprint tells what it takes."""
 
-LEAN_STACK_BYTES = 512
+LEAN_STACK_BYTES = 576
 _REQUEST = 12  # header and CRC
 _REPLY = 16
 _LAYER_HEAD = 16
@@ -101,7 +101,7 @@ def options_for(board: Board, network: Network, *, lean: bool = False, **changes
         "factory": b"" if lean else factory_blob(network),
     }
     if lean:
-        chosen |= {"runner": False, "storage": False, "extras": False, "whole": True}
+        chosen |= {"runner": False, "storage": False, "extras": False, "whole": board.abi != "avr"}
         chosen |= {"defines": _only_for(network), "stack_bytes": LEAN_STACK_BYTES}
     return Options(**(chosen | changes))  # type: ignore[arg-type]
 
@@ -261,7 +261,7 @@ def _failure(board: Board, stderr: str) -> Exception:
             f"the firmware is {int(over[2]):,} bytes too large for the {memory} of {board.name}",
             hint="a smaller network, arena, frame or ring; or edgehff firmware build --optimize size",
         )
-    if "the stack does not fit" in text:
+    if "the stack does not fit" in text or "is not within region" in text:
         return CheckFailed(
             f"fewer bytes than the stack needs are left in the RAM of {board.name}",
             hint="a smaller network, arena, frame or ring",

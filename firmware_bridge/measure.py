@@ -108,7 +108,7 @@ def predicted_ram(board: Board, options: Options) -> dict[str, int]:
         "frame": (options.frame_bytes + 3) // 4 * 4,
         "ring": options.ring_bytes if board.ring else 0,
         "link": base + _ANSWER * options.window + runner * options.runner,
-        "port": board.port_bytes,
+        "port": board.port_bytes + board.clock_bytes * options.runner,
     }
     return parts | {"padding": -sum(parts.values()) % _alignment(board)}
 
