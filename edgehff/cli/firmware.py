@@ -164,10 +164,13 @@ def run(output: Output, model: Path | None, name: str, elf: Path | None, tcp: in
 @firmware.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--link", is_flag=True, help="With the serial link, for a board of yours that `edgehff device` feeds."
+)
 @click.option("--force", is_flag=True, help="Write into a folder that has other files, too.")
 @common_options
 @pass_output
-def export(output: Output, model: Path, folder: Path, force: bool) -> None:
+def export(output: Output, model: Path, folder: Path, link: bool, force: bool) -> None:
     """Write the C sources with MODEL as a static network into FOLDER.
 
     With manifests for CMake, Arduino, PlatformIO, Zephyr and ESP-IDF, an example, and what it takes in RAM.
@@ -175,7 +178,7 @@ def export(output: Output, model: Path, folder: Path, force: bool) -> None:
     from edgehff.model import file
     from firmware_bridge import export as exporter
 
-    written = exporter.export(file.load(model), folder, force=force)
+    written = exporter.export(file.load(model), folder, link=link, force=force)
     document = {"model": str(model), "folder": str(folder), "files": [str(path) for path in written]}
     if output.json:
         output.print_document(document)
