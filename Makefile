@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.edgehff-setup
-C_FILES := $(shell find firmware_bridge tests/c -name '*.[ch]')
+C_FILES := $(shell find firmware_bridge/core firmware_bridge/link firmware_bridge/ports firmware_bridge/plugin tests/c tests/fuzz -name '*.[ch]')
 
 # cmake, ninja and the linters come from .venv
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -63,6 +63,12 @@ vectors: $(STAMP) ## make the golden vectors again, from the oracle
 .PHONY: mutants
 mutants: $(STAMP) ## break the C core in many ways, and see the tests go red
 	$(BIN)/python tools/mutants.py
+
+.PHONY: fuzz
+fuzz: $(STAMP) ## fuzz what a board reads, ten minutes a target (clang)
+	$(BIN)/python tools/fuzz.py run frame --seconds 600 --keep
+	$(BIN)/python tools/fuzz.py run link --seconds 600 --keep
+	$(BIN)/python tools/fuzz.py run blob --seconds 600 --keep
 
 .PHONY: figures
 figures: $(STAMP) ## measure every figure of the documentation again (about ten minutes)

@@ -1,4 +1,4 @@
-/* Counting, printing and buffers of the test program. No heap; a board defines TEST_PRINT to write to its UART. */
+/* Counting, printing and buffers of the test programs. No heap; a board defines TEST_PRINT to write to its UART. */
 #ifndef EHFF_TEST_H
 #define EHFF_TEST_H
 
@@ -29,6 +29,8 @@ extern test_memory test;
 void test_check(int good, const char *name, const char *what);
 void test_print_hex(uint32_t v);
 void test_print_decimal(uint32_t v);
+/* Print "N passed, M failed"; the exit status. */
+int test_close(void);
 
 #define CHECK(condition) test_check((condition) != 0, __func__, #condition)
 
@@ -42,5 +44,20 @@ void test_small_sample(uint32_t i, int16_t *x);
 void test_api(void);
 void test_encoder(void);
 void test_blob(void);
+void test_loader(void);
+void test_classes(void);
+
+/* Network v of a few that differ in recipe, prototypes and encoder, in test.arena; its blob is in test.blob. */
+#define VARIANTS 9
+#define VARIANT_IN 9
+#define VARIANT_CLASSES 3
+typedef struct {
+    ehff_net *net;
+    const ehff_encoder *encoder; /* or NULL */
+    uint32_t blob_bytes, raw_bytes;
+} test_variant;
+test_variant test_make_variant(uint32_t v);
+/* Sample i for any of them, 12 values of which without an encoder the first 9 are a unit vector. */
+void test_variant_sample(const test_variant *v, uint32_t i, int16_t *raw);
 
 #endif

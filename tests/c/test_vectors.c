@@ -4,43 +4,6 @@
 
 #include "vector_tables.h"
 
-test_memory test;
-
-void test_print_decimal(uint32_t v)
-{
-    char text[11];
-    int at = 10;
-    text[at] = 0;
-    do {
-        text[--at] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v != 0);
-    TEST_PRINT(text + at);
-}
-
-void test_print_hex(uint32_t v)
-{
-    char text[9];
-    int i;
-    for (i = 7; i >= 0; i--, v >>= 4) text[i] = "0123456789abcdef"[v & 15];
-    text[8] = 0;
-    TEST_PRINT(text);
-}
-
-void test_check(int good, const char *name, const char *what)
-{
-    if (good) {
-        test.passed++;
-        return;
-    }
-    test.failed++;
-    TEST_PRINT("FAILED ");
-    TEST_PRINT(name);
-    TEST_PRINT(": ");
-    TEST_PRINT(what);
-    TEST_PRINT("\n");
-}
-
 static int too_big(uint32_t n, uint32_t limit)
 {
     test.skipped += n > limit;
@@ -283,11 +246,9 @@ int main(void)
     test_api();
     test_encoder();
     test_blob();
+    test_loader();
+    test_classes();
     test_print_decimal(test.skipped);
     TEST_PRINT(" skipped: larger than the buffers\n");
-    test_print_decimal(test.passed);
-    TEST_PRINT(" passed, ");
-    test_print_decimal(test.failed);
-    TEST_PRINT(" failed\n");
-    return test.failed != 0;
+    return test_close();
 }
