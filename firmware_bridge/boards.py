@@ -29,8 +29,8 @@ class Board:
     abi: "ilp32", "avr" or "lp64": sizes of pointers and alignment.
     flags: of the compiler.  sources: relative to the port's folder.  script: linker script in ports/common.
     ring: whether an interrupt puts received bytes into a ring; otherwise the line is polled.
-    port_bytes: static RAM of the port's own files, beside the ring.  clock_bytes: of its clock, which only the
-        runner's commands ask.
+    port_bytes: static RAM of the port's own files, beside the ring.
+    clock_bytes: of its clock, which only the runner's commands ask.
     exception_bytes: what an interrupt puts on the stack before its first instruction.
     ram_bytes, flash_bytes: all there is for firmware.
     emulator: its command line, {elf} standing for the firmware.

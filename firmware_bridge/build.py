@@ -20,7 +20,7 @@ WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
 OPTIMIZE = {"size": "-Os", "speed": "-O2"}
 MIN_FRAME = 96
 STACK_BYTES = 768
-"""Left free for the stack at least, unless a build says otherwise; a measured footprint tells what it takes."""
+"""Left free for the stack at least; `edgehff footprint --measured` tells what it takes."""
 
 LEAN_STACK_BYTES = 576
 _REQUEST = 12  # header and CRC
@@ -86,8 +86,8 @@ def frame_bytes_for(raw_bytes: int, n_layers: int, n_classes: int) -> int:
 def options_for(board: Board, network: Network, *, lean: bool = False, **changes: object) -> Options:
     """Options that fit this network on this board; changes replace single ones of them.
 
-    lean: the smallest firmware that trains: what this network does not use is left out, so are storage, extras
-    and the runner's commands, and one request is under way at a time. The model comes over the line.
+    lean: the smallest firmware that trains: what this network does not use is left out, so are storage,
+    extras and the runner's commands, and one request is under way at a time. The model comes over the line.
     """
     frame = frame_bytes_for(network.encoding.raw_bytes, len(network.layers), len(network.class_names))
     ring = 16

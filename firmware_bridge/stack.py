@@ -115,7 +115,9 @@ class _Depths:
         if address in self._open:
             first = self._open.index(address)
             loop = [self._graph.name(at) for at in (*self._open[first:], address)]
-            raise CheckFailed(f"{' calls '.join(loop)}: recursion has no bound", hint="take the recursion out")
+            raise CheckFailed(
+                f"{' calls '.join(loop)}: recursion has no bound", hint="take the recursion out"
+            )
         self._open.append(address)
         symbol = self._elf.functions.get(address)
         frame = None if symbol is None else self.frame(symbol)

@@ -113,14 +113,16 @@ def build(
     options = builder.options_for(board, network, lean=lean, optimize=optimize, **changes)
     target = target or Path(f"{board.name}.elf")
     builder.build(board, options, target)
-    document = {"board": board.name, "model": str(path), "output": str(target), "arena_bytes": options.arena_bytes,
+    document = {"board": board.name, "model": str(path), "output": str(target),
+                "arena_bytes": options.arena_bytes,
                 "frame_bytes": options.frame_bytes, "ring_bytes": options.ring_bytes,
                 "window": options.window, "factory_bytes": len(options.factory)}  # fmt: skip
     if output.json:
         output.print_document(document)
         return
     output.print_text(
-        f"{target}: arena {options.arena_bytes:,} bytes, frame {options.frame_bytes}, ring {options.ring_bytes}"
+        f"{target}: arena {options.arena_bytes:,} bytes, frame {options.frame_bytes}, "
+        f"ring {options.ring_bytes}"
     )
     output.say(f"try it: edgehff device train {path} --port emulator:{board.name} --firmware {target}")
 

@@ -40,7 +40,8 @@ def test_only_core_touches_the_compiled_c():
 
 
 def test_c_is_formatted():
-    files = [p for folder in ("firmware_bridge", "tests/c", "tests/fuzz") for p in sorted((ROOT / folder).rglob("*.[ch]"))]
+    folders = ("firmware_bridge", "tests/c", "tests/fuzz")
+    files = [p for folder in folders for p in sorted((ROOT / folder).rglob("*.[ch]"))]
     assert len(files) > 12
     command = [BIN / "clang-format", "--dry-run", "-Werror", *files]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
