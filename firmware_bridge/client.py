@@ -1,55 +1,48 @@
-"""A board that trains: push a model, stream samples, read back what it learned; exact whatever the line does.
-
-What the board learned since the last checkpoint is kept here as requests. Where the board was reset, the
-checkpoint is pushed again and the requests replayed: the same steps in the same order give the same bits.
-"""
+"""A board that trains: push a model, stream samples, pull what it learned; exact whatever the line does."""
 
 from __future__ import annotations
 
 import struct
-import time
+import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehff import core
-from edgehff.errors import DeviceError, ModelFileError, NoDeviceError, ShapeError
+from edgehff.errors import DeviceError, ShapeError
 from firmware_bridge import protocol
-from firmware_bridge.line import Line, SessionLost
+from firmware_bridge.line import Line
 from firmware_bridge.protocol import Hello, Op, Reply, Stats, Status, Which
-from firmware_bridge.transport import LineLost, Transport
+from firmware_bridge.recovery import WINDOW, Checkpoint, Interrupted, Recovery
+from firmware_bridge.transport import Transport
 
 CHECKPOINT_EVERY = 1000
-REOPEN_PAUSE_S = 0.2
-_BLOB_FIRST = 60
-_LAYER = 16
-
-
-@dataclass
-class _Checkpoint:
-    """A state that can be put back: the blob, and what was done since."""
-
-    blob: bytes
-    done: list[tuple[Op, bytes]]
 
 
 class Device:
     """A board behind a transport.
 
-    transport: the line to it.  patience: seconds of silence that are borne before the line is opened anew; after
-    deadline seconds without a board the error is raised.
+    transport: the line to it.
+    patience: seconds of silence that are borne before the line is opened anew.
+    deadline: seconds without an answer, the line broken or not, after which DeviceError is raised.
+    checkpoint_every: training steps between two reads of the board's state; so many samples are kept here.
 
     Every method raises:
-        DeviceError: the board refused, or answered no more.
-        NoDeviceError: it did not come back.
+        DeviceError: the board refused, or answered no more; connect() then begins anew.
     """
 
-    def __init__(self, transport: Transport, *, patience: float = 5.0, deadline: float = 30.0) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        patience: float = 5.0,
+        deadline: float = 30.0,
+        checkpoint_every: int = CHECKPOINT_EVERY,
+    ) -> None:
         self.line = Line(transport, patience=patience)
-        self._deadline = deadline
-        self._checkpoint: _Checkpoint | None = None
+        self._recovery = Recovery(self.line, deadline)
+        self._every = max(1, checkpoint_every)
 
     def __enter__(self) -> Device:
         return self
@@ -59,6 +52,7 @@ class Device:
 
     def connect(self, timeout: float = 5.0) -> Hello:
         """Open the line and begin a session. NoDeviceError where no edgehff board answers in time."""
+        self._recovery.start()
         return self.line.connect(timeout)
 
     def close(self) -> None:
@@ -74,44 +68,59 @@ class Device:
         """Put a model on the board, in place of the one there.
 
         Raises:
-            ModelFileError: the board refuses it: another format, or larger than its arena.
+            ModelFileError: the bytes are no model; or the board refuses it, and has none then.
         """
-        self._checkpoint = _Checkpoint(blob, [])
-        for _ in self._guarded(self._pieces(blob)):
-            pass
+        for _ in protocol.pieces(blob, self.hello.frame_bytes):
+            pass  # before anything is sent: whether they can be made
+        if self._recovery.is_clear:
+            self._recovery.forget()
+        else:
+            self._recovery.drop()
+        for _ in self._recovery.tries():
+            pieces = protocol.pieces(blob, self.hello.frame_bytes)
+            try:
+                for _ in self._recovery.replies(pieces, retry=False, know=False):
+                    pass
+            except Interrupted:
+                continue
+            self._recovery.forget(Checkpoint(blob))
+            return
 
     def pull(self) -> bytes:
         """The board's model as it is now, as a blob."""
-        piece = self.hello.frame_bytes - 24
-        out = bytearray()
-        whole = 1
-        while len(out) < whole:
-            body = struct.pack("<IH", len(out), min(piece, 0xFFFF))
-            reply = self._one(Op.PULL, body)
-            whole = int.from_bytes(reply.body[:4], "little")
-            if not reply.body[4:]:
-                break
-            out += reply.body[4:]
-        return bytes(out)
+        return _whole(self._recovery.in_one_session(self._pull))
 
     def train(self, samples: Iterable[tuple[NDArray[np.generic], int]]) -> Iterator[int]:
-        """Train on (raw sample, label) pairs, each once and in order; yields the class answered before each step.
+        """Train on (raw sample, label) pairs, each once and in order; yields the class answered before each.
+
+        Where this is left before its end, or samples raises, what was sent is learned and nothing else is.
 
         Raises:
             ShapeError: a sample or label does not fit the model on the board; those before it are learned.
         """
-        self._need_checkpoint()
-        for reply in self._guarded((Op.TRAIN, _sample(label, raw)) for raw, label in samples):
-            yield int.from_bytes(reply.body[:2], "little")
+        source = iter(samples)
+        for first in source:
+            state = self._kept()
+            raw_bytes, n_classes = state.raw_bytes, state.n_classes
+            frame_bytes = self.hello.frame_bytes
+            some = chain([first], islice(source, self._every - len(state.done) - 1))
+            requests = (
+                (Op.TRAIN, protocol.sample(_label(label, n_classes), raw, raw_bytes, frame_bytes))
+                for raw, label in some
+            )
+            # Without an encoder the board may refuse a sample for its values: none may be behind it by then.
+            window = WINDOW if state.has_encoder else 1
+            for reply in self._recovery.replies(requests, window=window):
+                yield int.from_bytes(reply.body[:2], "little")
 
     def predict(self, samples: Iterable[NDArray[np.generic]]) -> Iterator[int]:
-        """The class of each raw sample."""
-        for reply in self._guarded((Op.PREDICT, _sample(0, raw)) for raw in samples):
+        """The class of each raw sample. ShapeError for one of another size."""
+        for reply in self._ask(samples, 0):
             yield int.from_bytes(reply.body[:2], "little")
 
     def scores(self, samples: Iterable[NDArray[np.generic]]) -> Iterator[NDArray[np.int32]]:
-        """The joined log2-probabilities of each raw sample, Q16."""
-        for reply in self._guarded((Op.PREDICT, _sample(1, raw)) for raw in samples):
+        """The joined log2-probabilities of each raw sample, Q16. ShapeError for one of another size."""
+        for reply in self._ask(samples, 1):
             yield np.frombuffer(reply.body, "<i4", offset=4).astype(np.int32)
 
     def crc(self) -> tuple[int, int]:
@@ -141,143 +150,90 @@ class Device:
 
     def save(self) -> int:
         """Keep what was learned in the board's persistent memory; the number of this save."""
-        return int.from_bytes(self._one(Op.SAVE).body, "little")
+        self._kept()
+        state = self.crc()[1]
+        for _ in self._recovery.tries():
+            try:
+                return int.from_bytes(self._one(Op.SAVE, retry=False).body[:4], "little")
+            except Interrupted:  # perhaps after the board had saved
+                number, found = self._recovery.in_one_session(self._newest_save)
+            if found == state:
+                return number
+            self._recovery.put_back_here()
+        raise AssertionError  # pragma: no cover
 
     def load(self, which: Which = Which.SAVED) -> int:
         """Go back to what was saved, or to the factory's model; the number of that save."""
-        reply = self._one(Op.LOAD, bytes([which]))
-        self._checkpoint = None
-        return int.from_bytes(reply.body, "little")
+        self._recovery.untouched = None
+        self._recovery.settle()
 
-    def _need_checkpoint(self) -> None:
-        if self._checkpoint is None or len(self._checkpoint.done) >= CHECKPOINT_EVERY:
-            self._checkpoint = _Checkpoint(self.pull(), [])
+        def loaded() -> tuple[Reply, bytes]:
+            reply = self._recovery.answer(Op.LOAD, bytes([which]))
+            return reply, self._pull(know=False) if reply.status == Status.OK else b""
+
+        reply, blob = self._recovery.in_one_session(loaded)
+        if reply.status not in (Status.OK, Status.EMPTY) and self._recovery.checkpoint is not None:
+            self._recovery.put_back_here()
+        protocol.check(Op.LOAD, reply)
+        self._recovery.forget(Checkpoint(_whole(blob)))
+        return int.from_bytes(reply.body[:4], "little")
+
+    def _newest_save(self) -> tuple[int, int | None]:
+        """Load the newest save; its number and state_crc32, or None where there is none."""
+        reply = self._recovery.answer(Op.LOAD, bytes([Which.SAVED]))
+        if reply.status != Status.OK:
+            return 0, None
+        return int.from_bytes(reply.body[:4], "little"), self.crc()[1]
+
+    def _ask(self, samples: Iterable[NDArray[np.generic]], flags: int) -> Iterator[Reply]:
+        source = iter(samples)
+        for first in source:  # the rest goes in the same stream
+            state = self._recovery.checkpoint
+            raw_bytes = None if state is None else state.raw_bytes
+            frame_bytes = self.hello.frame_bytes
+            yield from self._recovery.replies(
+                (Op.PREDICT, protocol.sample(flags, raw, raw_bytes, frame_bytes))
+                for raw in chain([first], source)
+            )
+
+    def _pull(self, *, know: bool = True) -> bytes:
+        piece = self.hello.frame_bytes - 24
+        first = self._one(Op.PULL, struct.pack("<IH", 0, piece), know=know)
+        whole, out = int.from_bytes(first.body[:4], "little"), bytearray(first.body[4:])
+        offsets = range(len(out), whole, piece)
+        rest = ((Op.PULL, struct.pack("<IH", at, piece)) for at in offsets)
+        for reply in self._recovery.replies(rest, know=know):
+            out += reply.body[4:]
+        return bytes(out)
+
+    def _kept(self) -> Checkpoint:
+        """A checkpoint with room for another step."""
+        self._recovery.settle()
+        state = self._recovery.checkpoint
+        if state is None or len(state.done) >= self._every:
+            state = Checkpoint(self.pull())
+            self._recovery.forget(state)
+        return state
 
     def _change(self, op: Op, body: bytes = b"") -> Reply:
-        self._need_checkpoint()
+        self._kept()
         return self._one(op, body)
 
-    def _one(self, op: Op, body: bytes = b"") -> Reply:
-        (reply,) = self._guarded([(op, body)])
+    def _one(self, op: Op, body: bytes = b"", *, retry: bool = True, know: bool = True) -> Reply:
+        (reply,) = self._recovery.replies([(op, body)], retry=retry, know=know)
         return reply
 
-    def _guarded(self, requests: Iterable[tuple[Op, bytes]]) -> Iterator[Reply]:
-        """The replies in order, through broken lines and resets; a refusal is an error."""
-        source: Iterator[tuple[Op, bytes]] = iter(requests)
-        sent: list[tuple[Op, bytes]] = []
 
-        def noting() -> Iterator[tuple[Op, bytes]]:
-            for request in source:
-                sent.append(request)
-                yield request
-
-        pending: Iterable[tuple[Op, bytes]] = noting()
-        while True:
-            try:
-                for reply in self.line.exchange(pending):
-                    request = sent.pop(0)
-                    _check(request[0], reply)
-                    self._note(request)
-                    yield reply
-            except LineLost as error:
-                pending = self._recover(error, sent, noting())
-            except SessionLost:
-                self._restore()
-                pending = _chain(list(sent), noting())
-                self.line.unanswered()
-            else:
-                return
-
-    def _note(self, request: tuple[Op, bytes]) -> None:
-        op = request[0]
-        if self._checkpoint is not None and op in (Op.TRAIN, Op.INIT, Op.RATES, Op.ADD_CLASS):
-            self._checkpoint.done.append(request)
-
-    def _recover(
-        self, error: LineLost, sent: list[tuple[Op, bytes]], rest: Iterator[tuple[Op, bytes]]
-    ) -> Iterable[tuple[Op, bytes]]:
-        """Open the line until the board answers in the old session, or a new one is begun and its state put back."""
-        deadline = time.monotonic() + self._deadline
-        while True:
-            try:
-                self.line.resume()
-                return rest
-            except SessionLost:
-                self._restore()
-                self.line.unanswered()
-                return _chain(list(sent), rest)
-            except (LineLost, NoDeviceError) as again:
-                if time.monotonic() > deadline:
-                    raise DeviceError(
-                        f"{error.message}; it did not come back in {self._deadline:g} s", hint=error.hint
-                    ) from again
-                time.sleep(REOPEN_PAUSE_S)
-
-    def _restore(self) -> None:
-        """Put the last known state back on a board that was reset, and replay what was learned since."""
-        self.line.begin(self._deadline)
-        self.line.counts.restored += 1
-        state = self._checkpoint
-        if state is None:
-            return  # nothing was changed by this host
-        for op, reply in zip(
-            _ops(state, self._pieces), self.line.exchange(_requests(state, self._pieces)), strict=True
-        ):
-            _check(op, reply)
-
-    def _pieces(self, blob: bytes) -> Iterator[tuple[Op, bytes]]:
-        """The blob in pieces that fit the board's frame; the first holds the head and the table of layers."""
-        if len(blob) < _BLOB_FIRST + _LAYER:
-            raise ModelFileError(f"{len(blob)} bytes are no model", hint="edgehff train makes one")
-        room = self.hello.frame_bytes - 17 - self.hello.frame_bytes // 254  # header, offset, CRC, COBS
-        first = _BLOB_FIRST + _LAYER * blob[6]
-        if first > room:
-            raise ModelFileError(
-                f"the table of {blob[6]} layers takes a frame of {first + 17} bytes, "
-                f"the board has {self.hello.frame_bytes}",
-                hint="build its firmware for this model: edgehff firmware build MODEL",
-            )
-        for offset in range(0, len(blob), room):
-            yield Op.PUSH, struct.pack("<I", offset) + blob[offset : offset + room]
+def _label(label: int, n_classes: int) -> int:
+    if not 0 <= label < n_classes:
+        raise ShapeError(
+            f"label {label}; the model on the board has classes 0 to {n_classes - 1}",
+            hint="compare the data set with the model on the board",
+        )
+    return label
 
 
-def _requests(state: _Checkpoint, pieces: object) -> Iterator[tuple[Op, bytes]]:
-    yield from pieces(state.blob)  # type: ignore[operator]
-    yield from state.done
-
-
-def _ops(state: _Checkpoint, pieces: object) -> Iterator[Op]:
-    for op, _ in _requests(state, pieces):
-        yield op
-
-
-def _chain(first: list[tuple[Op, bytes]], rest: Iterator[tuple[Op, bytes]]) -> Iterator[tuple[Op, bytes]]:
-    yield from first
-    yield from rest
-
-
-def _sample(word: int, raw: NDArray[np.generic]) -> bytes:
-    little = raw.dtype.newbyteorder("<")
-    return struct.pack("<HH", word, 0) + np.ascontiguousarray(raw, little).tobytes()
-
-
-def _check(op: Op, reply: Reply) -> None:
-    status = reply.status
-    if status == Status.OK:
-        return
-    if status in protocol.STATUS_TEXT:
-        text = protocol.STATUS_TEXT[Status(status)]
-    else:
-        text = core.status_text(status)
-    message = f"the board refused {op.name}: {text} ({status})"
-    if op == Op.PUSH:
-        raise ModelFileError(message, hint="build its firmware for this model: edgehff firmware build MODEL")
-    if op in (Op.TRAIN, Op.PREDICT) and status in (-2, -3, -6, Status.LENGTH):
-        raise ShapeError(message, hint="compare the sample and its label with the model on the board")
-    hints = {
-        Status.MODEL: "edgehff device push MODEL",
-        Status.OP: "build its firmware again: edgehff firmware build",
-        Status.STORAGE: "edgehff device hello shows whether the board can save",
-        Status.EMPTY: "edgehff device save",
-    }
-    raise DeviceError(message, hint=hints.get(Status(status), "") if status <= -32 else "")
+def _whole(blob: bytes) -> bytes:
+    if zlib.crc32(blob[:-4]) != int.from_bytes(blob[-4:], "little"):
+        raise DeviceError("what the board sent is no whole model", hint="pull it again")
+    return blob

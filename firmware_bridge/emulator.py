@@ -21,7 +21,7 @@ STOP_S = 5.0
 
 
 class EmulatorTransport:
-    """A board in QEMU, its UART on a local socket. Opening it again starts the board anew, as a power cycle does.
+    """A board in QEMU, its UART on a local socket. Opening it again starts it anew, as a power cycle does.
 
     board: which one; not host_pty.  elf: its firmware.  arguments: further ones for QEMU.
     process: the running QEMU, or None.

@@ -1,4 +1,4 @@
-"""Frames of the link: COBS, closed by CRC-32 and one zero. PROTOCOL.md; the board's side is link/src/frame.c."""
+"""Frames of the link: COBS, closed by CRC-32 and one zero. The board's side is link/src/frame.c."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ CRC_BYTES = 4
 def encode(payload: bytes) -> bytes:
     """The bytes that go over the line for payload, with the zero that ends them."""
     return bytes(cobs.encode(payload + zlib.crc32(payload).to_bytes(CRC_BYTES, "little"))) + b"\0"
+
+
+def encoded_bytes(payload_bytes: int) -> int:
+    """The most bytes that a frame of such a payload takes, its zero included."""
+    n = payload_bytes + CRC_BYTES
+    return n + n // 254 + 2
 
 
 def decode(encoded: bytes) -> bytes | None:

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehff import core
+from edgehff.errors import DeviceError, ModelFileError, ShapeError
+from firmware_bridge.frame import encoded_bytes
 
 VERSION = 1
 REPLY = 0x80
@@ -12,6 +20,13 @@ _REQUEST_HEAD = struct.Struct("<BBHI")
 _REPLY_HEAD = struct.Struct("<BbHII")
 _HELLO = struct.Struct("<BBHHBBIIII")
 _STATS = struct.Struct("<9I")
+REQUEST_BYTES = _REQUEST_HEAD.size
+"""Of a request, before its body."""
+_PUSH_BYTES = 17  # header, offset, CRC and the first byte of COBS
+_BLOB_FIRST = 60
+_BLOB_LENGTH_AT = 40
+_NO_ARENA = -4
+_LAYER = 16
 
 
 class Op(IntEnum):
@@ -157,3 +172,89 @@ def parse_hello(reply: Reply) -> Hello | None:
 def parse_stats(reply: Reply) -> Stats:
     """A STATS' reply."""
     return Stats(*_STATS.unpack_from(reply.body))
+
+
+def pieces(blob: bytes, frame_bytes: int) -> Iterator[tuple[Op, bytes]]:
+    """The requests that push a blob; the first holds the head and the table of layers.
+
+    Raises:
+        ModelFileError: it is none, or its table does not fit the board's frame.
+    """
+    if len(blob) < _BLOB_FIRST + _LAYER:
+        raise ModelFileError(f"{len(blob)} bytes are no model", hint="edgehff train makes one")
+    if (whole := int.from_bytes(blob[_BLOB_LENGTH_AT : _BLOB_LENGTH_AT + 4], "little")) != len(blob):
+        raise ModelFileError(
+            f"a model of {whole} bytes, of which there are {len(blob)}",
+            hint="take the file from its source again",
+        )
+    room = frame_bytes - _PUSH_BYTES - frame_bytes // 254
+    first = _BLOB_FIRST + _LAYER * blob[6]
+    if first > room:
+        raise ModelFileError(
+            f"the table of {blob[6]} layers takes a frame of {first + _PUSH_BYTES} bytes, "
+            f"the board has {frame_bytes}",
+            hint="build its firmware for this model: edgehff firmware build MODEL",
+        )
+    for offset in range(0, len(blob), room):
+        yield Op.PUSH, struct.pack("<I", offset) + blob[offset : offset + room]
+
+
+def raw_bytes(blob: bytes) -> int:
+    """Bytes of one sample of the blob's model: MODEL_FORMAT.md."""
+    n_layers, arith, proto_bits = blob[6], blob[7], blob[10]
+    n_classes, n_per_class = struct.unpack_from("<HH", blob, 12)
+    (width,) = struct.unpack_from("<I", blob, 44)
+    if blob[30:32] == bytes(2):
+        return 2 * int(width)
+    at, prototypes = _BLOB_FIRST + _LAYER * n_layers, n_classes * n_per_class
+    for layer in range(n_layers):
+        n_in, (width,) = width, struct.unpack_from("<I", blob, _BLOB_FIRST + _LAYER * layer)
+        at += width * n_in * (1 + arith)
+        at += prototypes * (2 * width if proto_bits == 16 else width + 2)
+    n_time, n_channels = struct.unpack_from("<HH", blob, at + 8)
+    return int(n_time) * int(n_channels) * (2 if blob[at] == 2 else 1)
+
+
+def sample(word: int, raw: NDArray[np.generic], wanted: int | None, frame_bytes: int) -> bytes:
+    """The body of TRAIN (word: the label) or PREDICT (word: flags).
+
+    wanted: bytes of a sample, where they are known.
+
+    Raises:
+        ShapeError: the sample has another size, or does not fit the board's frame.
+    """
+    little = np.ascontiguousarray(raw, raw.dtype.newbyteorder("<"))
+    found = f"a sample of {little.nbytes} bytes ({little.dtype}, shape {little.shape})"
+    if wanted is not None and little.nbytes != wanted:
+        raise ShapeError(
+            f"{found}; the model on the board takes {wanted}",
+            hint="compare the sample with the model on the board",
+        )
+    body = struct.pack("<HH", word, 0) + little.tobytes()
+    if encoded_bytes(REQUEST_BYTES + len(body)) > frame_bytes + 1:
+        raise ShapeError(
+            f"{found} does not fit a frame of the board, {frame_bytes} bytes",
+            hint="build its firmware for this model: edgehff firmware build MODEL",
+        )
+    return body
+
+
+def check(op: Op, reply: Reply) -> None:
+    """The error that a refusal means."""
+    status = reply.status
+    if status == Status.OK:
+        return
+    text = STATUS_TEXT[Status(status)] if status in STATUS_TEXT else core.status_text(status)
+    text = "it does not fit the arena of the firmware" if status == _NO_ARENA else text
+    message = f"the board refused {op.name}: {text} ({status})"
+    if op == Op.PUSH:
+        raise ModelFileError(message, hint="build its firmware for this model: edgehff firmware build MODEL")
+    if op in (Op.TRAIN, Op.PREDICT) and status in (-2, -3, -6, Status.LENGTH):
+        raise ShapeError(message, hint="compare the sample and its label with the model on the board")
+    hints = {
+        Status.MODEL: "edgehff device push MODEL",
+        Status.OP: "build its firmware again: edgehff firmware build",
+        Status.STORAGE: "edgehff device hello shows whether the board can save",
+        Status.EMPTY: "edgehff device save",
+    }
+    raise DeviceError(message, hint=next((hint for known, hint in hints.items() if known == status), ""))

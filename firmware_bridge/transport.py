@@ -1,7 +1,8 @@
-"""Lines to a board: a serial port, a socket, a pseudoterminal, an emulator. All look the same to the client."""
+"""Lines to a board: a serial port, a socket, a pseudoterminal, an emulator. The client sees no difference."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from dataclasses import dataclass
 from typing import Protocol
@@ -63,10 +64,11 @@ class SerialTransport:
     def close(self) -> None:
         """Close the port."""
         if self._serial is not None:
-            try:
+            inner = getattr(self._serial, "_socket", None)
+            with contextlib.suppress(OSError):
                 self._serial.close()
-            except OSError:
-                pass
+            if inner is not None:  # pyserial leaves it open where the other side closed first
+                inner.close()
             self._serial = None
 
     def read(self, timeout: float) -> bytes:
