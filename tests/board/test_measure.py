@@ -84,7 +84,8 @@ def test_static_ram_is_predicted_for_other_options(digits, tmp_path, name, chang
 def test_no_stack_goes_deeper_than_its_bound(measured, name):
     found = measured(name)
     assert found.bound is not None
-    assert found.painted <= found.bound.bytes <= 1.3 * found.painted
+    # the deepest chain is that of SAVE, which goes to its end only where there are slots
+    assert found.painted <= found.bound.bytes <= 1.4 * found.painted
     assert found.bound.chain[0][0] in ("start", "main")
     assert (found.bound.interrupt_bytes > 32) == board(name).ring
     assert found.ram["stack"] == found.bound.bytes

@@ -20,7 +20,7 @@
 #endif
 
 /* Constants that an 8-bit AVR leaves in flash; elsewhere they are there anyway. */
-#ifdef __FLASH
+#if defined(__FLASH) && !defined(__STRICT_ANSI__) /* a GNU extension of C */
 #define EHFF_FLASH __flash
 #else
 #define EHFF_FLASH
