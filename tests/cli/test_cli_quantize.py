@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from commands import document, run
 
 from edgehff import extras
-from edgehff.cli.main import main
 from edgehff.cli.output import Output
 from edgehff.data.sources import load as load_data
 from edgehff.data.split import train_test
@@ -17,18 +17,6 @@ from edgehff.model.float_network import FloatLayer, FloatNetwork
 from edgehff.model.network import Network
 from edgehff.recipe import EncoderRecipe, Recipe
 from edgehff.train.local import trained
-
-
-def run(capsys, *args):
-    code = main([str(a) for a in args])
-    out = capsys.readouterr()
-    return code, out.out, out.err
-
-
-def document(capsys, *args):
-    code, out, err = run(capsys, *args, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 def refused(capsys, *args):

@@ -1,6 +1,5 @@
 """edgehff device and edgehff firmware, as a user runs them: on the firmware as a process, and in QEMU."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -9,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 import serial
+from commands import document, run
 
 from edgehff.bench.journey import bundled, unseen_people
-from edgehff.cli.main import main
 from edgehff.data.sources import load
 from edgehff.data.stream import samples
 from edgehff.model import file
@@ -23,18 +22,6 @@ HOST = "emulator:host_pty"
 
 if shutil.which("gcc") is None:
     pytest.skip("gcc is not installed", allow_module_level=True)
-
-
-def run(capsys, *args):
-    code = main([str(a) for a in args])
-    out = capsys.readouterr()
-    return code, out.out, out.err
-
-
-def document(capsys, *args):
-    code, out, err = run(capsys, *args, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 @pytest.fixture

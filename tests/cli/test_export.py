@@ -10,9 +10,9 @@ from dataclasses import replace
 import export_models as models
 import numpy as np
 import pytest
+from commands import run
 
 from edgehff import extras
-from edgehff.cli.main import main
 from edgehff.export import program
 from edgehff.model import file
 
@@ -27,12 +27,6 @@ def packages(request):
         pytest.importorskip("onnxruntime")
     if request.node.get_closest_marker("executorch"):
         pytest.importorskip("executorch")
-
-
-def run(capsys, *args):
-    code = main([str(a) for a in args])
-    out = capsys.readouterr()
-    return code, out.out, out.err
 
 
 def document(capsys, *args, code=0):

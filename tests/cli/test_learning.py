@@ -5,20 +5,7 @@ import json
 
 import numpy as np
 import pytest
-
-from edgehff.cli.main import main
-
-
-def run(capsys, *args):
-    code = main([str(a) for a in args])
-    out = capsys.readouterr()
-    return code, out.out, out.err
-
-
-def document(capsys, *args):
-    code, out, err = run(capsys, *args, "--json")
-    assert code == 0, err
-    return json.loads(out)
+from commands import document, run
 
 
 @pytest.fixture
