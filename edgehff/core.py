@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from edgehff._ffi import ffi, lib
 from edgehff.errors import CoreError, EdgehffError, ModelFileError, ShapeError
+from edgehff.geometry import KINDS, POOLS, LayerShape
 from edgehff.recipe import ARITHS, FEATURES, JOINS, CoreConfig
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 ONE = int(lib.EHFF_ONE)
 MAX_DIM = int(lib.EHFF_MAX_DIM)
 MAX_CLASSES = int(lib.EHFF_MAX_CLASSES)
@@ -78,11 +79,32 @@ def _pointer(ctype: str, array: NDArray[Any]) -> Any:
     return ffi.from_buffer(ctype, array) if array.size else ffi.NULL
 
 
+def _c_conv(c: CoreConfig) -> Any:
+    """The table of convolutions, or NULL where all layers are dense."""
+    if not c.conv:
+        return ffi.NULL
+    table = ffi.new("ehff_conv[]", c.n_layers)
+    for i, (layer, entry) in enumerate(zip(c.shapes, table, strict=True)):
+        if layer.conv is None:
+            continue
+        if i == 0 and layer.map_in is not None:
+            entry.in_h, entry.in_w, entry.in_c = layer.map_in
+        entry.kind = 1 + KINDS.index(layer.conv.kind)
+        entry.pool = POOLS.index(layer.conv.pool)
+        entry.kernel_h, entry.kernel_w = layer.conv.kernel
+        entry.stride_h, entry.stride_w = layer.conv.stride
+        entry.pad_h, entry.pad_w = layer.conv.padding
+        entry.pool_h, entry.pool_w = layer.conv.pool_size
+        entry.grid_h, entry.grid_w = layer.conv.grid
+    return table
+
+
 def _c_config(c: CoreConfig) -> tuple[Any, list[Any]]:
     dims = ffi.new("uint32_t[]", list(c.dims))
     join_weight = ffi.new("uint16_t[]", list(c.join_weight) or [256] * c.n_layers)
     config = ffi.new("ehff_config *")
-    config.dims, config.join_weight = dims, join_weight
+    conv = _c_conv(c)
+    config.dims, config.join_weight, config.conv = dims, join_weight, conv
     config.n_layers = c.n_layers
     config.recipe = ARITHS.index(c.arith)
     config.join = JOINS.index(c.join)
@@ -94,7 +116,7 @@ def _c_config(c: CoreConfig) -> tuple[Any, list[Any]]:
             raise ShapeError(
                 f"{name} = {getattr(c, name)} does not fit the core's field", hint="see ehff.h"
             ) from error
-    return config, [dims, join_weight]
+    return config, [dims, join_weight, conv]
 
 
 def sizes(config: CoreConfig) -> dict[str, int]:
@@ -125,6 +147,10 @@ class Net:
     @staticmethod
     def _allocate(n_bytes: int) -> tuple[Any, Any]:
         return ffi.new("uint32_t[]", (n_bytes + 3) // 4), ffi.new("ehff_net **")
+
+    @property
+    def _shapes(self) -> tuple[LayerShape, ...]:
+        return self.config.shapes
 
     def train(self, x: NDArray[np.int16], labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
         """One step per row, in order. Returns the classes given before each step. ShapeError at a bad row."""
@@ -211,16 +237,23 @@ class Net:
         _call("ehff_net_set_step", self._net[0], value)
 
     def weights(self, layer: int) -> NDArray[Any]:
-        """A view of a layer's weights, shape (n_out, n_in), int8 or int16: writing it writes the network."""
-        n_in, n_out = self.config.dims[layer], self.config.dims[layer + 1]
+        """A view of a layer's weights, int8 or int16: writing it writes the network.
+
+        Shape (n_out, n_in) of the layer's matrix; a convolution's rows are its channels, and their elements
+        its kernel: (height, width, channels), flat.
+        """
+        shape = self._shapes[layer]
         dtype = WEIGHT_DTYPE[self.config.arith]
-        return self._view(lib.ehff_net_weights(self._net[0], layer), dtype, (n_out, n_in))
+        return self._view(lib.ehff_net_weights(self._net[0], layer), dtype, (shape.n_out, shape.n_in))
 
     def prototypes(self, layer: int) -> NDArray[Any]:
-        """A view of a layer's prototypes, shape (n_classes, n_per_class, n_out), int16 Q14 or int8."""
+        """A view of a layer's prototypes, shape (n_classes, n_per_class, head), int16 Q14 or int8.
+
+        head is n_out; of a convolution (cells of its grid, channels), flat.
+        """
         c = self.config
         dtype = np.dtype(np.int16 if c.proto_bits == 16 else np.int8)
-        shape = (c.n_classes, c.n_per_class, c.dims[layer + 1])
+        shape = (c.n_classes, c.n_per_class, self._shapes[layer].head)
         return self._view(lib.ehff_net_protos(self._net[0], layer), dtype, shape)
 
     def prototype_scales(self, layer: int) -> NDArray[np.uint16]:
@@ -293,8 +326,8 @@ class Net:
         fresh = self.copy()
         if _size_fields(found) == sizes(self.config) | {"blob_bytes": int(found.blob_bytes)}:
             _call("ehff_net_load", data, len(blob), fresh._arena, len(fresh._arena) * 4, fresh._net)
-            shapes = [fresh.layer_stats(i) for i in range(self.config.n_layers)]
-            if self.config.dims == (shapes[0]["n_in"], *(s["n_out"] for s in shapes)):
+            found_sizes = [fresh.layer_stats(i) for i in range(self.config.n_layers)]
+            if [(s.n_in, s.n_out) for s in self._shapes] == [(f["n_in"], f["n_out"]) for f in found_sizes]:
                 ffi.memmove(self._arena, fresh._arena, len(fresh._arena) * 4)
                 return
         raise ModelFileError(

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgehff.errors import RecipeError
+from edgehff import geometry
+from edgehff.errors import RecipeError, ShapeError
+from edgehff.geometry import ConvLayer, LayerShape, Map
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,11 +46,18 @@ class CoreConfig:
     lr_w: int = 6554
     lr_p: int = 1638
     seed: int = 1
+    conv: tuple[ConvLayer, ...] = ()
+    input_shape: Map | tuple[()] = ()
 
     @property
     def n_layers(self) -> int:
         """Layers of weights: one fewer than dims."""
         return len(self.dims) - 1
+
+    @property
+    def shapes(self) -> tuple[LayerShape, ...]:
+        """Every layer's sizes. ShapeError where convolutions do not fit."""
+        return geometry.shapes(self.dims, self.conv, self.input_shape)
 
 
 @dataclass(frozen=True)

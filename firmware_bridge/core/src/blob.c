@@ -35,9 +35,10 @@ ehff_blob_part ehff_blob_part_at(const ehff_net *net, const ehff_encoder *encode
     uint32_t l;
     next(&p, offset, net, EHFF_BLOB_HEAD, 1);
     for (l = 0; l < net->n_layers; l++) next(&p, offset, layer + l, 4, 4);
+    if (ehff_has_conv(net)) next(&p, offset, ehff_convs(net), net->n_layers * EHFF_BLOB_CONV / 2, 2);
     for (l = 0; l < net->n_layers; l++, layer++) {
         next(&p, offset, ehff_at(net, layer->weights), layer->n_in * layer->n_out, ehff_is_int8(net) ? 1 : 2);
-        next(&p, offset, ehff_at(net, layer->protos), n_protos * layer->n_out, net->proto_bits / 8u);
+        next(&p, offset, ehff_at(net, layer->protos), n_protos * ehff_head_dim(net, layer), net->proto_bits / 8u);
         if (net->proto_bits == 8) next(&p, offset, ehff_at(net, layer->scales), n_protos, 2);
     }
     if (encoder != NULL) {

@@ -24,6 +24,13 @@ ehff_blob_part ehff_blob_part_at(const ehff_net *net, const ehff_encoder *encode
 /* Where this machine keeps byte i of a part, whose elements are little-endian in a blob. */
 uint32_t ehff_byte_of(const ehff_blob_part *part, uint32_t i);
 
+/* Bytes before the layers' arrays, of a head that is a blob's. */
+static inline uint32_t ehff_blob_first(const uint8_t *b)
+{
+    return ehff_get16(b + 4) == EHFF_BLOB_CONV_VERSION ? EHFF_LOAD_FIRST_CONV((uint32_t)b[6])
+                                                       : EHFF_LOAD_FIRST((uint32_t)b[6]);
+}
+
 /* Features that an encoder's table covers. */
 uint32_t ehff_table_entries(const ehff_encoder *e);
 

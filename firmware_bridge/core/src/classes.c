@@ -6,10 +6,7 @@ static void move_up(uint8_t *to, const uint8_t *from, uint32_t n)
     while (n-- > 0) to[n] = from[n];
 }
 
-static uint32_t proto_bytes(const ehff_layer *layer, uint32_t n_protos)
-{
-    return (n_protos * layer->n_out * 2 + 3) & ~3u;
-}
+static uint32_t proto_bytes(uint32_t head, uint32_t n_protos) { return (n_protos * head * 2 + 3) & ~3u; }
 
 int ehff_net_add_class(ehff_net *net, uint32_t arena_bytes)
 {
@@ -31,13 +28,14 @@ int ehff_net_add_class(ehff_net *net, uint32_t arena_bytes)
     net->n_classes++;
     for (l = net->n_layers; l-- > 0;) { /* the last arrays first, so that none is written over */
         ehff_layer *layer = ehff_layers(net) + l;
-        shift -= proto_bytes(layer, new) - proto_bytes(layer, old);
-        move_up(arena + layer->protos + shift, arena + layer->protos, old * layer->n_out * 2);
+        const uint32_t head = ehff_head_dim(net, layer);
+        shift -= proto_bytes(head, new) - proto_bytes(head, old);
+        move_up(arena + layer->protos + shift, arena + layer->protos, old * head * 2);
         move_up(arena + layer->weights + shift, arena + layer->weights,
                 layer->n_in * layer->n_out * (net->recipe == EHFF_INT8 ? 1 : 2));
         layer->protos += shift;
         layer->weights += shift;
-        layer->scales = layer->protos + proto_bytes(layer, new);
+        layer->scales = layer->protos + proto_bytes(head, new);
     }
     for (l = 0; l < net->n_layers; l++)
         for (i = old; i < new; i++) ehff_net_draw_proto(net, l, i);

@@ -17,6 +17,13 @@ static void take(const ehff_net *net, const ehff_encoder *e, uint32_t offset, co
     }
 }
 
+static int is_blob(const uint8_t *b)
+{
+    const uint32_t version = ehff_get16(b + 4);
+    return ehff_get32(b) == EHFF_MAGIC &&
+           (version == EHFF_BLOB_VERSION || (EHFF_WITH_CONV && version == EHFF_BLOB_CONV_VERSION));
+}
+
 /* The head and the layers' entries into the arena, checked, and places found for what follows them. What blob_bytes
  * leaves behind the network is its encoder's. */
 static int take_head(const uint8_t *b, uint32_t n, void *arena, uint32_t arena_bytes, ehff_net **out)
@@ -24,13 +31,14 @@ static int take_head(const uint8_t *b, uint32_t n, void *arena, uint32_t arena_b
     ehff_net *net = (ehff_net *)arena;
     uint32_t whole, head;
     int status;
-    if (n < EHFF_BLOB_HEAD || ehff_get32(b) != EHFF_MAGIC || ehff_get16(b + 4) != EHFF_BLOB_VERSION)
-        return EHFF_ERR_FORMAT;
-    head = EHFF_LOAD_FIRST((uint32_t)b[6]);
+    if (n < EHFF_BLOB_HEAD || !is_blob(b)) return EHFF_ERR_FORMAT;
+    head = ehff_blob_first(b);
     if (b[6] > EHFF_MAX_LAYERS || n < head) return EHFF_ERR_FORMAT;
     if (arena == NULL) return EHFF_ERR_NULL;
-    if (!ehff_aligned(arena) || arena_bytes < sizeof *net + b[6] * sizeof(ehff_layer)) return EHFF_ERR_ARENA;
+    if (!ehff_aligned(arena) || arena_bytes < sizeof *net + b[6] * sizeof(ehff_layer) + head - EHFF_LOAD_FIRST((uint32_t)b[6]))
+        return EHFF_ERR_ARENA;
     net->n_layers = 0;
+    net->version = EHFF_BLOB_VERSION;
     take(net, NULL, 0, b, EHFF_BLOB_HEAD);
     take(net, NULL, EHFF_BLOB_HEAD, b + EHFF_BLOB_HEAD, head - EHFF_BLOB_HEAD);
     whole = net->blob_bytes;
@@ -73,19 +81,19 @@ static int check_blob(const uint8_t *b, uint32_t bytes, ehff_sizes *sizes, ehff_
     uint32_t l;
     int status;
     if (b == NULL) return EHFF_ERR_NULL;
-    if (bytes < EHFF_BLOB_FIXED || ehff_get32(b) != EHFF_MAGIC || ehff_get16(b + 4) != EHFF_BLOB_VERSION)
-        return EHFF_ERR_FORMAT;
+    if (bytes < EHFF_BLOB_FIXED || !is_blob(b)) return EHFF_ERR_FORMAT;
     if (ehff_get32(b + 40) != bytes) return EHFF_ERR_FORMAT;
     if (ehff_crc32(0, b, bytes - 4) != ehff_get32(b + bytes - 4)) return EHFF_ERR_CRC;
-    if (b[6] > EHFF_MAX_LAYERS || bytes < EHFF_LOAD_FIRST((uint32_t)b[6]) + 4) return EHFF_ERR_FORMAT;
+    if (b[6] > EHFF_MAX_LAYERS || bytes < ehff_blob_first(b) + 4) return EHFF_ERR_FORMAT;
     h.n_layers = 0;
+    h.version = EHFF_BLOB_VERSION; /* no table of its own */
     take(&h, NULL, 0, b, EHFF_BLOB_HEAD);
     for (l = 0; l < h.n_layers; l++) {
         const uint8_t *at = b + EHFF_LOAD_FIRST(l);
         dims[l] = ehff_get32(at);
         if (ehff_get32(at + 4) >> 10 > EHFF_NORM_MAX || ehff_get32(at + 12) > 1024) return EHFF_ERR_RANGE;
     }
-    status = ehff_net_sizes_of(&h, dims, sizes);
+    status = ehff_net_sizes_of(&h, dims, b + EHFF_LOAD_FIRST(h.n_layers), sizes);
     if (status != EHFF_OK) return status;
     if (!h.has_encoder) return sizes->blob_bytes == bytes ? EHFF_OK : EHFF_ERR_FORMAT;
     if (sizes->blob_bytes + EHFF_BLOB_ENCODER > bytes) return EHFF_ERR_FORMAT;
@@ -126,7 +134,7 @@ int ehff_net_load(const uint8_t *blob, uint32_t blob_bytes, void *arena, uint32_
     if (arena_bytes < sizes.ram_bytes) return EHFF_ERR_ARENA;
     status = take_head(blob, blob_bytes, arena, arena_bytes, &net);
     if (status != EHFF_OK) return status;
-    at = EHFF_LOAD_FIRST((uint32_t)net->n_layers);
+    at = ehff_blob_first(blob);
     take(net, NULL, at, blob + at, net->blob_bytes - 4 - at);
     status = finished(net);
     if (status == EHFF_OK) *out = net;
@@ -186,7 +194,7 @@ int ehff_load_begin(ehff_loader *loader, ehff_model *model, const uint8_t *bytes
     model->encoder.offset = NULL;
     loader->blob_bytes = ehff_get32(bytes + 40);
     loader->encoder_at = model->net->blob_bytes - 4;
-    loader->at = head = EHFF_LOAD_FIRST((uint32_t)model->net->n_layers);
+    loader->at = head = ehff_blob_first(bytes);
     loader->crc = ehff_crc32(0, bytes, head);
     if (!model->has_encoder) status = ehff_model_layout(model);
     return status == EHFF_OK ? ehff_load_bytes(loader, bytes + head, n - head) : fail(loader, status);

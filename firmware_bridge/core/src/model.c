@@ -15,7 +15,7 @@ static uint32_t model_bytes(const ehff_net *net, const ehff_encoder *e, uint32_t
         (void)ehff_encoder_sizes(e, NULL, NULL, &needed);
         at += align4(ehff_table_entries(e) * EHFF_BLOB_ENTRY);
         *x_at = (uint32_t)at;
-        at += align4(ehff_layers(net)->n_in * 2);
+        at += align4(net->n_in * 2);
         *scratch_at = needed > own_scratch ? (uint32_t)at : net->scratch;
         at += needed > own_scratch ? needed : 0;
     }
@@ -34,7 +34,7 @@ int ehff_model_layout(ehff_model *m)
 {
     uint8_t *arena = (uint8_t *)m->net;
     uint32_t features, x_at = 0, scratch_at = 0;
-    const uint32_t n_in = ehff_layers(m->net)->n_in;
+    const uint32_t n_in = m->net->n_in;
     int status;
     m->n_in = n_in;
     m->n_classes = m->net->n_classes;

@@ -20,11 +20,12 @@ void ehff_net_draw_proto(const ehff_net *net, uint32_t l, uint32_t i)
     const uint32_t row = ehff_row_key(draw_key(net, l), layer->n_out + i);
     int32_t shift, *work = (int32_t *)ehff_at(net, net->scratch);
     uint32_t j, root, bits = 0;
-    for (j = 0; j < layer->n_out; j++) {
+    const uint32_t n = ehff_head_dim(net, layer);
+    for (j = 0; j < n; j++) {
         work[j] = bell(row, j);
         bits |= ehff_magnitude(work[j]);
     }
-    ehff_unit_of(work, layer->n_out, bits, (int16_t *)ehff_at(net, layer->protos) + i * layer->n_out, &root, &shift);
+    ehff_unit_of(work, n, bits, (int16_t *)ehff_at(net, layer->protos) + i * n, &root, &shift);
 }
 
 static void draw(ehff_net *net)
@@ -75,6 +76,15 @@ static ehff_scratch scratch_of(const ehff_net *net)
     s.cosine = (int16_t *)(s.joined + (ehff_n_layers(net) > 1 ? net->n_classes : 0));
     s.u[0] = s.cosine + ((n_protos + 1) & ~(uint32_t)1);
     s.u[1] = s.u[0] + ((net->widest + 1) & ~(uint32_t)1);
+    s.head = NULL;
+    s.route = NULL;
+    if (ehff_has_conv(net)) {
+        const ehff_conv_needs needs = ehff_net_conv_needs(net);
+        const uint32_t map = (needs.map + 1) & ~(uint32_t)1;
+        s.u[1] = s.u[0] + map;
+        s.head = s.u[0] + (ehff_n_layers(net) > 1 ? 2 * map : map);
+        s.route = (uint16_t *)s.head + ((needs.head + 1) & ~(uint32_t)1);
+    }
     return s;
 }
 
@@ -86,6 +96,19 @@ static uint32_t norm_of(uint32_t root, int32_t shift)
     if (shift < -31) return 0;
     root >>= -shift;
     return root > EHFF_NORM_MAX ? EHFF_NORM_MAX : root;
+}
+
+/* norm * |v|, both mantissas, where v is a vector in Q14 of length root * 2^shift. */
+static uint32_t norm_times(uint32_t norm, uint32_t root, int32_t shift)
+{
+    int32_t a, b;
+    uint32_t product;
+    if (norm == 0 || root == 0) return 0;
+    product = ehff_mantissa(norm, &a);
+    product = (product * ehff_mantissa(root, &b)) >> 16;
+    shift += a + b + 2; /* 16 - 14 */
+    if (shift >= 0) return product > (EHFF_NORM_MAX >> shift) ? EHFF_NORM_MAX : product << shift;
+    return shift < -31 ? 0 : product >> -shift;
 }
 
 /* A layer's own class leads the next by this much, base 2, Q16. */
@@ -100,8 +123,9 @@ static int32_t lead(const int32_t *logit, uint32_t n, uint32_t label)
 
 /* The layer's running mean of |y|, and where its own class does not lead by the gate, its step. */
 static void learn(ehff_net *net, uint32_t index, const ehff_scratch *s, const int16_t *x, const int16_t *u,
-                  uint32_t norm, uint32_t label)
+                  const int16_t *head, uint32_t norm, uint32_t label)
 {
+    const ehff_conv *conv = ehff_conv_of(net, index);
     ehff_layer *layer = ehff_layers(net) + index;
     if (layer->norm_sum == 0)
         layer->norm_sum = norm << 10;
@@ -110,9 +134,12 @@ static void learn(ehff_net *net, uint32_t index, const ehff_scratch *s, const in
     if (lead(s->error, net->n_classes, label) >= ehff_times_q8((int32_t)net->kappa, net->gate)) return;
     layer->updates++;
     ehff_proto_error(net, s->cosine, label, s->error);
-    ehff_proto_gradient(net, layer, u, s->cosine, s->error, s->acc);
-    ehff_layer_learn(net, layer, index, x, u, s->acc, norm);
-    ehff_proto_learn(net, layer, u, s->error, s->acc);
+    ehff_proto_gradient(net, layer, head, s->cosine, s->error, s->acc);
+    if (EHFF_WITH_CONV && conv != NULL)
+        ehff_conv_learn(net, layer, conv, index, x, u, s->route, s->acc, norm);
+    else
+        ehff_layer_learn(net, layer, index, x, u, s->acc, norm);
+    ehff_proto_learn(net, layer, head, s->error, s->acc);
 }
 
 /* The single pass. label < 0: answer only. score, if given, takes the joined log-probabilities, layer_scores each
@@ -126,13 +153,26 @@ static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *sc
         const ehff_layer *layer = ehff_layers(net) + l;
         const int last = l + 1 == ehff_n_layers(net);
         const int32_t weight = EHFF_MAX_LAYERS > 1 ? (int32_t)layer->join_weight : 256;
-        int16_t *u = s.u[l & 1];
+        const ehff_conv *conv = ehff_conv_of(net, l);
+        int16_t *u = s.u[l & 1], *head = u;
         uint32_t root, norm, bits;
         int32_t shift, sum = 0, top = INT32_MIN;
-        bits = ehff_layer_forward(net, layer, x, s.acc);
-        ehff_unit_of(s.acc, layer->n_out, bits, u, &root, &shift);
-        norm = norm_of(root, shift);
-        ehff_proto_cosines(net, layer, u, s.error, s.cosine);
+        if (EHFF_WITH_CONV && conv != NULL) {
+            const uint32_t rows = layer->n_out, n = ehff_head_dim(net, layer);
+            bits = ehff_conv_forward(net, layer, conv, x, s.acc, s.route);
+            ehff_unit_of(s.acc, ehff_conv_elements(conv, rows), bits, u, &root, &shift);
+            norm = norm_of(root, shift);
+            head = s.head;
+            ehff_conv_sum(conv, rows, u, s.acc);
+            for (bits = 0, c = 0; c < n; c++) bits |= (uint32_t)s.acc[c];
+            ehff_unit_of(s.acc, n, bits, head, &root, &shift);
+            norm = norm_times(norm, root, shift);
+        } else {
+            bits = ehff_layer_forward(net, layer, x, s.acc);
+            ehff_unit_of(s.acc, layer->n_out, bits, u, &root, &shift);
+            norm = norm_of(root, shift);
+        }
+        ehff_proto_cosines(net, layer, head, s.error, s.cosine);
         ehff_proto_logits(net, s.cosine, logit);
         if (layer_scores != NULL)
             for (c = 0; c < net->n_classes; c++) *layer_scores++ = logit[c];
@@ -151,7 +191,7 @@ static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *sc
                 }
             }
         }
-        if (label >= 0 && l >= net->first_layer) learn(net, l, &s, x, u, norm, (uint32_t)label);
+        if (label >= 0 && l >= net->first_layer) learn(net, l, &s, x, u, head, norm, (uint32_t)label);
         x = u;
     }
     return (uint16_t)best;
@@ -162,7 +202,7 @@ static int check_input(const ehff_net *net, const int16_t *x, uint32_t n_in)
 {
     if (net == NULL || x == NULL) return EHFF_ERR_NULL;
     if (!ehff_net_valid(net)) return EHFF_ERR_STATE;
-    if (n_in != ehff_layers(net)->n_in) return EHFF_ERR_SHAPE;
+    if (n_in != net->n_in) return EHFF_ERR_SHAPE;
     return ehff_squares(x, n_in) > (uint32_t)EHFF_MAX_LENGTH * EHFF_MAX_LENGTH ? EHFF_ERR_RANGE : EHFF_OK;
 }
 

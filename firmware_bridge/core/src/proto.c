@@ -6,15 +6,15 @@
  * int8 prototypes: |p8| <= 127 * sqrt(65536) as for weights, then one product in 64 bits. */
 void ehff_proto_cosines(const ehff_net *net, const ehff_layer *layer, const int16_t *u, int32_t *sum, int16_t *cosine)
 {
-    const uint32_t n = ehff_n_protos(net);
+    const uint32_t n = ehff_n_protos(net), n_out = ehff_head_dim(net, layer);
     const void *protos = ehff_at(net, layer->protos);
     uint32_t c;
     if (!EHFF_WITH_INT8_PROTOS || net->proto_bits == 16) {
-        ehff_dot_int16((const int16_t *)protos, u, layer->n_out, n, sum);
+        ehff_dot_int16((const int16_t *)protos, u, n_out, n, sum);
         for (c = 0; c < n; c++) cosine[c] = (int16_t)ehff_round_shift(sum[c], 14);
     } else {
         const uint16_t *scale = (const uint16_t *)ehff_at(net, layer->scales);
-        ehff_dot_int8((const int8_t *)protos, u, layer->n_out, n, sum);
+        ehff_dot_int8((const int8_t *)protos, u, n_out, n, sum);
         for (c = 0; c < n; c++) cosine[c] = (int16_t)ehff_round_shift64((int64_t)sum[c] * scale[c], 22);
     }
 }
@@ -98,7 +98,7 @@ void ehff_proto_error(const ehff_net *net, const int16_t *cosine, uint32_t label
 void ehff_proto_gradient(const ehff_net *net, const ehff_layer *layer, const int16_t *u, const int16_t *cosine,
                          const int32_t *error, int32_t *t)
 {
-    const uint32_t n = ehff_n_protos(net), n_out = layer->n_out;
+    const uint32_t n = ehff_n_protos(net), n_out = ehff_head_dim(net, layer);
     const int16_t *p = (const int16_t *)ehff_at(net, layer->protos);
     int32_t *const end = t + n_out, *at;
     uint32_t c;
@@ -125,7 +125,7 @@ void ehff_proto_gradient(const ehff_net *net, const ehff_layer *layer, const int
 void ehff_proto_learn(const ehff_net *net, const ehff_layer *layer, const int16_t *u, const int32_t *error,
                       int32_t *work)
 {
-    const uint32_t n = ehff_n_protos(net), n_out = layer->n_out;
+    const uint32_t n = ehff_n_protos(net), n_out = ehff_head_dim(net, layer);
     int16_t *p = (int16_t *)ehff_at(net, layer->protos);
     uint32_t c, root;
     int32_t shift;

@@ -8,6 +8,7 @@ static uint32_t n_layers_of(const ehff_net *h) { return EHFF_MAX_LAYERS > 1 ? h-
 
 static int check_head(const ehff_net *h)
 {
+    if (h->version != EHFF_BLOB_VERSION && !ehff_has_conv(h)) return EHFF_ERR_FORMAT;
     if (h->n_layers < 1 || h->n_layers > EHFF_MAX_LAYERS) return EHFF_ERR_SHAPE;
     if (h->n_in < 1 || h->n_in > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
     if (h->n_classes < 2 || h->n_classes > EHFF_MAX_CLASSES) return EHFF_ERR_SHAPE;
@@ -30,88 +31,181 @@ typedef struct {
     uint32_t weights, protos, scales; /* words of one layer */
 } parts;
 
-static parts parts_of(const ehff_net *h, uint32_t n_in, uint32_t n_out)
+/* head: elements of a prototype. */
+static parts parts_of(const ehff_net *h, uint32_t n_in, uint32_t n_out, uint32_t head)
 {
     const uint32_t n_protos = ehff_n_protos(h);
     const int small = EHFF_WITH_INT8_PROTOS && h->proto_bits == 8;
     parts p;
     p.weights = words(n_in * n_out, ehff_is_int8(h) ? 1 : 2);
-    p.protos = words(n_protos * n_out, small ? 1 : 2);
+    p.protos = words(n_protos * head, small ? 1 : 2);
     p.scales = small ? words(n_protos, 2) : 0;
     return p;
+}
+
+/* A network's table of convolutions: in an arena or a configuration, or as a blob has it; or there is none. */
+typedef struct {
+    const ehff_conv *entries;
+    const uint8_t *bytes;
+} table;
+
+static ehff_conv entry_of(table t, uint32_t l)
+{
+    ehff_conv c;
+    uint32_t i;
+    if (t.entries != NULL) return t.entries[l];
+    for (i = 0; i < EHFF_BLOB_CONV / 2; i++)
+        ((uint16_t *)&c)[i] =
+            (uint16_t)(t.bytes[l * EHFF_BLOB_CONV + 2 * i] | (uint32_t)t.bytes[l * EHFF_BLOB_CONV + 2 * i + 1] << 8);
+    return c;
+}
+
+/* One layer after another: its matrix, its prototypes and what it hands on. */
+typedef struct {
+    uint32_t n_in, n_out; /* of the matrix */
+    uint32_t head, elements;
+    ehff_conv conv;
+} walk;
+
+static int step_to(walk *w, const ehff_net *h, table t, uint32_t l, uint32_t n_out)
+{
+    const ehff_conv before = w->conv;
+    const uint32_t n_in = w->elements;
+    int status;
+    if (n_out < 1 || n_out > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
+    w->n_in = n_in;
+    w->n_out = w->head = w->elements = n_out;
+    if (!ehff_has_conv(h)) return EHFF_OK;
+    w->conv = entry_of(t, l);
+    status = ehff_conv_follow(&w->conv, l == 0 ? NULL : &before, n_in, n_out);
+    if (status != EHFF_OK || w->conv.kind == EHFF_DENSE) return status;
+    w->n_in = ehff_conv_fan_in(&w->conv);
+    w->head = n_out * w->conv.grid_h * w->conv.grid_w;
+    w->elements = ehff_conv_elements(&w->conv, n_out);
+    return w->head > EHFF_MAX_DIM ? EHFF_ERR_SHAPE : EHFF_OK;
 }
 
 /* n_out: the layers' widths, so many uint32_t apart. Counted in words, so that nothing overflows: a layer has at
  * most 2^31 + 2^27 of them, and 2^30 are too many. What a blob holds is never more than the arena: it has no scratch
  * and nothing rounded up. */
-static int sizes_of(const ehff_net *h, const uint32_t *n_out, uint32_t apart, ehff_sizes *s, uint32_t *widest)
+static int sizes_of(const ehff_net *h, const uint32_t *n_out, uint32_t apart, table t, ehff_sizes *s, uint32_t *widest)
 {
     const uint32_t n_protos = ehff_n_protos(h);
-    uint32_t l, weights = 0, protos = 0, rest, n_in = h->n_in, most = 0;
+    uint32_t l, weights = 0, protos = 0, rest, most = 0;
+    ehff_conv_needs needs = {0, 0, 0, 0};
+    walk w = {0};
     int status = check_head(h);
     if (status != EHFF_OK) return status;
+    w.elements = h->n_in;
     for (l = 0; l < n_layers_of(h); l++) {
-        if (n_out[l * apart] < 1 || n_out[l * apart] > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
-        if (n_out[l * apart] > most) most = n_out[l * apart];
+        status = step_to(&w, h, t, l, n_out[l * apart]);
+        if (status != EHFF_OK) return status;
+        if (ehff_has_conv(h) && w.conv.kind != EHFF_DENSE)
+            ehff_conv_need(&w.conv, w.n_out, &needs);
+        else if (w.n_out > most)
+            most = w.n_out;
     }
+    if (needs.map < most) needs.map = most;
+    if (needs.acc < most) needs.acc = most;
     s->state_bytes = (uint32_t)(sizeof(ehff_net) + n_layers_of(h) * sizeof(ehff_layer));
-    s->scratch_bytes = (most + n_protos + words(n_protos, 2) + words(most, 2)) * 4;
-    if (n_layers_of(h) > 1) s->scratch_bytes += (h->n_classes + words(most, 2)) * 4;
+    s->scratch_bytes = (needs.acc + n_protos + words(n_protos, 2) + words(needs.map, 2)) * 4;
+    if (n_layers_of(h) > 1) s->scratch_bytes += (h->n_classes + words(needs.map, 2)) * 4;
     s->blob_bytes = EHFF_BLOB_FIXED + n_layers_of(h) * EHFF_BLOB_LAYER;
+    if (ehff_has_conv(h)) {
+        s->state_bytes += n_layers_of(h) * (uint32_t)sizeof(ehff_conv);
+        s->scratch_bytes += (words(needs.head, 2) + (needs.route > 0 ? words(needs.route, 2) : 0)) * 4;
+        s->blob_bytes += n_layers_of(h) * EHFF_BLOB_CONV;
+    }
     rest = (s->state_bytes + s->scratch_bytes) / 4;
+    w.elements = h->n_in;
     for (l = 0; l < n_layers_of(h); l++) {
-        const uint32_t n = n_out[l * apart];
-        const parts p = parts_of(h, n_in, n);
+        parts p;
+        (void)step_to(&w, h, t, l, n_out[l * apart]);
+        p = parts_of(h, w.n_in, w.n_out, w.head);
         weights += p.weights;
         protos += p.protos + p.scales;
         if (weights + protos + rest >= (uint32_t)1 << 30) return EHFF_ERR_SHAPE;
-        s->blob_bytes += n_in * n * (ehff_is_int8(h) ? 1 : 2);
-        s->blob_bytes += n_protos * (EHFF_WITH_INT8_PROTOS && h->proto_bits == 8 ? n + 2 : n * 2);
-        n_in = n;
+        s->blob_bytes += w.n_in * w.n_out * (ehff_is_int8(h) ? 1 : 2);
+        s->blob_bytes += n_protos * (EHFF_WITH_INT8_PROTOS && h->proto_bits == 8 ? w.head + 2 : w.head * 2);
     }
     s->weight_bytes = weights * 4;
     s->proto_bytes = protos * 4;
     s->ram_bytes = (weights + protos + rest) * 4;
-    *widest = most;
+    *widest = needs.acc;
     return EHFF_OK;
+}
+
+static table table_of(const ehff_net *net)
+{
+    const table t = {ehff_convs(net), NULL};
+    return t;
+}
+
+/* What follows from a layer before may be left open in a configuration, never in an arena. */
+static int same(const ehff_conv *a, const ehff_conv *b)
+{
+    uint32_t i;
+    for (i = 0; i < EHFF_BLOB_CONV / 2; i++)
+        if (((const uint16_t *)a)[i] != ((const uint16_t *)b)[i]) return 0;
+    return 1;
 }
 
 int ehff_net_place(ehff_net *net, uint32_t arena_bytes)
 {
     ehff_layer *layer = ehff_layers(net);
     ehff_sizes s;
-    uint32_t l, n_in = net->n_in, at;
-    int status = sizes_of(net, &layer->n_out, sizeof *layer / 4, &s, &net->widest);
+    walk w = {0};
+    uint32_t l, at;
+    int status = sizes_of(net, &layer->n_out, sizeof *layer / 4, table_of(net), &s, &net->widest);
     if (status != EHFF_OK) return status;
     if (arena_bytes < s.ram_bytes) return EHFF_ERR_ARENA;
     net->blob_bytes = s.blob_bytes;
     net->ram_bytes = s.ram_bytes;
     net->scratch = s.ram_bytes - s.scratch_bytes;
     at = s.state_bytes;
+    w.elements = net->n_in;
     for (l = 0; l < n_layers_of(net); l++, layer++) {
-        const parts p = parts_of(net, n_in, layer->n_out);
+        parts p;
+        (void)step_to(&w, net, table_of(net), l, layer->n_out);
+        if (ehff_has_conv(net) && !same(&w.conv, ehff_convs(net) + l)) return EHFF_ERR_SHAPE;
+        p = parts_of(net, w.n_in, layer->n_out, w.head);
         if (layer->norm_sum >> 10 > EHFF_NORM_MAX || layer->join_weight > 1024) return EHFF_ERR_RANGE;
-        layer->n_in = n_in;
+        layer->n_in = w.n_in;
         layer->weights = at;
         layer->protos = layer->weights + p.weights * 4;
         layer->scales = layer->protos + p.protos * 4;
         at = layer->scales + p.scales * 4;
-        n_in = layer->n_out;
     }
     return EHFF_OK;
 }
 
-int ehff_net_sizes_of(const ehff_net *head, const uint32_t *n_out, ehff_sizes *sizes)
+ehff_conv_needs ehff_net_conv_needs(const ehff_net *net)
 {
+    ehff_conv_needs needs = {0, 0, 0, 0};
+    uint32_t l;
+    for (l = 0; l < n_layers_of(net); l++) {
+        const uint32_t n_out = ehff_layers(net)[l].n_out;
+        const ehff_conv *conv = ehff_conv_of(net, l);
+        if (conv != NULL)
+            ehff_conv_need(conv, n_out, &needs);
+        else if (n_out > needs.map)
+            needs.map = n_out;
+    }
+    return needs;
+}
+
+int ehff_net_sizes_of(const ehff_net *head, const uint32_t *n_out, const uint8_t *conv, ehff_sizes *sizes)
+{
+    const table t = {NULL, conv};
     uint32_t widest;
-    return sizes_of(head, n_out, 1, sizes, &widest);
+    return sizes_of(head, n_out, 1, t, sizes, &widest);
 }
 
 int ehff_net_sizes_with(const ehff_net *net, uint16_t n_classes, ehff_sizes *sizes)
 {
     ehff_net h = *net;
     h.n_classes = n_classes;
-    return sizes_of(&h, &ehff_layers(net)->n_out, sizeof(ehff_layer) / 4, sizes, &h.widest);
+    return sizes_of(&h, &ehff_layers(net)->n_out, sizeof(ehff_layer) / 4, table_of(net), sizes, &h.widest);
 }
 
 static int head_of(const ehff_config *c, ehff_net *h)
@@ -119,7 +213,7 @@ static int head_of(const ehff_config *c, ehff_net *h)
     uint32_t l;
     if (c == NULL || c->dims == NULL) return EHFF_ERR_NULL;
     h->magic = EHFF_MAGIC;
-    h->version = EHFF_BLOB_VERSION;
+    h->version = c->conv == NULL ? EHFF_BLOB_VERSION : EHFF_BLOB_CONV_VERSION;
     h->n_layers = c->n_layers;
     h->recipe = c->recipe;
     h->join = c->join;
@@ -144,13 +238,19 @@ static int head_of(const ehff_config *c, ehff_net *h)
     return EHFF_OK;
 }
 
+static table config_table(const ehff_config *c)
+{
+    const table t = {c->conv, NULL};
+    return t;
+}
+
 int ehff_net_sizes(const ehff_config *c, ehff_sizes *s)
 {
     ehff_net h;
     int status = head_of(c, &h);
     if (status != EHFF_OK) return status;
     if (s == NULL) return check_head(&h) == EHFF_OK ? EHFF_ERR_NULL : check_head(&h);
-    return sizes_of(&h, c->dims + 1, 1, s, &h.widest);
+    return sizes_of(&h, c->dims + 1, 1, config_table(c), s, &h.widest);
 }
 
 uint32_t ehff_net_ram_bytes(const ehff_config *config)
@@ -163,6 +263,7 @@ int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehf
 {
     ehff_net *net = (ehff_net *)arena;
     ehff_sizes s;
+    walk w = {0};
     uint32_t l;
     int status = ehff_net_sizes(c, &s);
     if (status != EHFF_OK) return status;
@@ -174,6 +275,11 @@ int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehf
         layer->n_out = c->dims[l + 1];
         layer->norm_sum = layer->updates = 0;
         layer->join_weight = c->join == EHFF_JOIN_WEIGHTED ? c->join_weight[l] : 256;
+    }
+    w.elements = net->n_in;
+    for (l = 0; ehff_has_conv(net) && l < n_layers_of(net); l++) {
+        (void)step_to(&w, net, config_table(c), l, c->dims[l + 1]);
+        ehff_convs(net)[l] = w.conv;
     }
     *out = net;
     return ehff_net_place(net, arena_bytes);

@@ -102,13 +102,14 @@ int ehff_net_check(ehff_net *net)
         for (i = 0; i < layer->n_in * layer->n_out; i++)
             if (weight_magnitude(net, layer, i) > weight_limit(net)) return EHFF_ERR_RANGE;
         for (c = 0; c < ehff_n_protos(net); c++) {
+            const uint32_t n = ehff_head_dim(net, layer);
             uint64_t sum = 0, limit = (uint64_t)EHFF_MAX_LENGTH * EHFF_MAX_LENGTH;
             if (!EHFF_WITH_INT8_PROTOS || net->proto_bits == 16) {
-                sum = ehff_squares((const int16_t *)ehff_at(net, layer->protos) + c * layer->n_out, layer->n_out);
+                sum = ehff_squares((const int16_t *)ehff_at(net, layer->protos) + c * n, n);
             } else {
-                const int8_t *p = (const int8_t *)ehff_at(net, layer->protos) + c * layer->n_out;
+                const int8_t *p = (const int8_t *)ehff_at(net, layer->protos) + c * n;
                 const uint64_t scale = ((const uint16_t *)ehff_at(net, layer->scales))[c];
-                for (i = 0; i < layer->n_out; i++) {
+                for (i = 0; i < n; i++) {
                     if (p[i] < -127) return EHFF_ERR_RANGE;
                     sum += (uint32_t)((int32_t)p[i] * p[i]);
                 }
@@ -170,7 +171,7 @@ uint32_t ehff_net_weights_crc32(const ehff_net *net)
         const ehff_layer *layer = ehff_layers(net) + l;
         const uint32_t n_protos = ehff_n_protos(net);
         crc = crc16_values(crc, ehff_at(net, layer->weights), layer->n_in * layer->n_out, ehff_is_int8(net) ? 1 : 2);
-        crc = crc16_values(crc, ehff_at(net, layer->protos), n_protos * layer->n_out,
+        crc = crc16_values(crc, ehff_at(net, layer->protos), n_protos * ehff_head_dim(net, layer),
                            EHFF_WITH_INT8_PROTOS ? net->proto_bits / 8u : 2);
         if (EHFF_WITH_INT8_PROTOS && net->proto_bits == 8)
             crc = crc16_values(crc, ehff_at(net, layer->scales), n_protos, 2);

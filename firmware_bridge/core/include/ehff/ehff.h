@@ -20,8 +20,9 @@
 extern "C" {
 #endif
 
-#define EHFF_ABI_VERSION 2 /* of these declarations */
-#define EHFF_BLOB_VERSION 1 /* of the bytes that ehff_net_save writes */
+#define EHFF_ABI_VERSION 3 /* of these declarations */
+#define EHFF_BLOB_VERSION 1 /* of the bytes that ehff_net_save writes of dense networks */
+#define EHFF_BLOB_CONV_VERSION 2 /* of networks with convolutions */
 
 #define EHFF_ONE 16384 /* 1.0 in Q14 */
 #define EHFF_MAX_DIM 65536 /* elements of a vector */
@@ -46,8 +47,35 @@ extern "C" {
 #define EHFF_CAP 1 /* a step divides by max(|y|, running mean of |y|) */
 #define EHFF_REVIVE 2 /* a silent row takes a tenth of a step that would raise it */
 
+/* Kinds of layers. */
+#define EHFF_DENSE 0
+#define EHFF_CONV 1
+#define EHFF_DEPTHWISE 2 /* each channel by itself */
+
+#define EHFF_POOL_NONE 0
+#define EHFF_POOL_MAX 1
+#define EHFF_POOL_MEAN 2
+
+#define EHFF_MAX_KERNEL 31 /* and stride */
+#define EHFF_MAX_POOL 16 /* positions in a window */
+#define EHFF_MAX_GRID 16
+
+/* How a layer goes over a map of height, width and channels, in this order in memory (NHWC). One-dimensional signals
+ * have height 1. Dense layers, which follow the convolutions, have zeros throughout. */
 typedef struct {
-    const uint32_t *dims; /* n_layers + 1 widths, 1..EHFF_MAX_DIM; dims[0] is the input */
+    uint16_t in_h, in_w, in_c; /* of the first layer; the others' follow, and are set by ehff_net_init */
+    uint16_t kind;
+    uint16_t kernel_h, kernel_w, stride_h, stride_w; /* 1..EHFF_MAX_KERNEL */
+    uint16_t pad_h, pad_w; /* zeros at both ends, less than the kernel */
+    uint16_t pool, pool_h, pool_w; /* windows that do not overlap, after the rectifier; 1 without */
+    uint16_t grid_h, grid_w; /* the prototypes see the map summed over so many cells, 1..EHFF_MAX_GRID */
+    uint16_t out_h, out_w; /* after pooling; follow from the rest */
+    uint16_t reserved; /* 0 */
+} ehff_conv;
+
+typedef struct {
+    const uint32_t *dims; /* n_layers + 1 widths, 1..EHFF_MAX_DIM; dims[0] is the input, others are outputs or channels */
+    const ehff_conv *conv; /* n_layers, or NULL: all layers are dense */
     const uint16_t *join_weight; /* n_layers weights, Q8, 0..1024; read for EHFF_JOIN_WEIGHTED only */
     uint8_t n_layers; /* 1..EHFF_MAX_LAYERS */
     uint8_t recipe; /* EHFF_INT8, EHFF_INT16 */
@@ -75,7 +103,7 @@ typedef struct {
 } ehff_sizes;
 
 typedef struct {
-    uint32_t n_in, n_out;
+    uint32_t n_in, n_out; /* of the matrix of weights: a convolution's are those of a kernel, and its channels */
     uint32_t updates; /* samples that this layer learned from */
     uint32_t saturated; /* weights that stand at the limit */
     uint32_t norm; /* running mean of |y|, Q8, in int8 steps */
@@ -130,7 +158,7 @@ int ehff_net_get_step(const ehff_net *net, uint32_t *step);
 int ehff_net_set_step(ehff_net *net, uint32_t step);
 
 /* Direct access, for loading and reading: n_out * n_in weights (int8_t or int16_t by recipe), prototypes
- * n_classes * n_per_class * n_out (int16_t, or int8_t), and the scales of int8 prototypes (uint16_t, Q8 of
+ * n_classes * n_per_class * head (int16_t, or int8_t; head is n_out, of a convolution n_out * grid_h * grid_w), and the scales of int8 prototypes (uint16_t, Q8 of
  * a Q14 step; NULL for int16). NULL where the layer does not exist. Call ehff_net_check after writing. */
 void *ehff_net_weights(ehff_net *net, uint8_t layer);
 void *ehff_net_protos(ehff_net *net, uint8_t layer);
@@ -235,6 +263,7 @@ int ehff_model_add_class(ehff_model *model);
 /* A blob that arrives in pieces of any length, the first at least EHFF_LOAD_FIRST(n_layers) long. What is
  * wrong ends the load with a status and leaves no model in the arena. */
 #define EHFF_LOAD_FIRST(n_layers) (60u + 16u * (n_layers))
+#define EHFF_LOAD_FIRST_CONV(n_layers) (60u + 52u * (n_layers)) /* of a blob of version 2 */
 
 typedef struct {
     ehff_model *model;

@@ -15,6 +15,9 @@
 #ifndef EHFF_WITH_WINDOW
 #define EHFF_WITH_WINDOW 1 /* EHFF_ENC_WINDOW, and the logarithm of features */
 #endif
+#ifndef EHFF_WITH_CONV
+#define EHFF_WITH_CONV 1 /* convolutions: blobs of version 2 */
+#endif
 #ifndef EHFF_MAX_LAYERS
 #define EHFF_MAX_LAYERS 32 /* 1: no joining by weights either */
 #endif
