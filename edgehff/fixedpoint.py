@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from edgehff.geometry import LayerShape
 from edgehff.recipe import CoreConfig
 
 W_RMS = 16
@@ -128,7 +129,11 @@ def bell(key: int, column: int) -> int:
 
 @dataclass
 class LayerState:
-    """One layer: weight[row][column], prototype[class * n_per_class + k][row], norm_sum, and updates made."""
+    """One layer: weight[row][column], prototype[class * n_per_class + k][i], norm_sum, and updates made.
+
+    A convolution's rows are its channels, their columns its kernel (height, width, channels); its prototypes
+    lie over (cells of the grid, channels).
+    """
 
     weight: list[list[int]]
     prototype: list[list[int]]
@@ -150,25 +155,27 @@ class NetState:
 def init(config: CoreConfig) -> NetState:
     """Start values drawn from the seed, as step 2**32 - 1."""
     layers = []
-    for index, (n_in, n_out) in enumerate(zip(config.dims, config.dims[1:], strict=False)):
+    for index, shape in enumerate(config.shapes):
+        n_in, n_out = shape.n_in, shape.n_out
         key = layer_key(config.seed, U32, index)
         shift = 16 if config.arith == "int8" else 8
         weight = [
             [round_shift(bell(row_key(key, i), j) * 7095, shift) for j in range(n_in)] for i in range(n_out)
         ]
         rows = range(n_out, n_out + config.n_classes * config.n_per_class)
-        prototype = [unit([bell(row_key(key, i), j) for j in range(n_out)])[0] for i in rows]
+        prototype = [unit([bell(row_key(key, i), j) for j in range(shape.head)])[0] for i in rows]
         layers.append(LayerState(weight, prototype))
     return NetState(config, layers)
 
 
 def forward(config: CoreConfig, weight: Sequence[Sequence[int]], x: Sequence[int]) -> list[int]:
     """relu(W x); an int16 master is seen as (w + 128) >> 8."""
+    return [max(0, sum(w * v for w, v in zip(row, x, strict=True))) for row in seen_weights(config, weight)]
 
-    def view(w: int) -> int:
-        return w if config.arith == "int8" else (w + 128) >> 8
 
-    return [max(0, sum(view(w) * v for w, v in zip(row, x, strict=True))) for row in weight]
+def seen_weights(config: CoreConfig, weight: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+    """What the forward pass sees of weights."""
+    return weight if config.arith == "int8" else [[(w + 128) >> 8 for w in row] for row in weight]
 
 
 def cosines(config: CoreConfig, layer: LayerState, u: Sequence[int]) -> list[int]:
@@ -235,17 +242,10 @@ def learn_weights(
 ) -> None:
     """W -= rate / max(|y|, mean) * t x^T, row by row."""
     config, layer = state.config, state.layers[index]
-    if config.cap:
-        norm = max(norm, layer.norm_sum >> 10)
-    rate = config.lr_w * config.dims[index] * W_RMS**2
-    if norm == 0 or rate == 0:
+    factor, shift = step_factor(state, index, norm)
+    if factor == 0 or shift > 62:
         return
-    r, norm_shift = reciprocal(norm)
-    m, rate_shift = mantissa(rate)
-    factor = m * r >> 16
-    shift = max(0, 44 + norm_shift - rate_shift)
-    if shift > 62:
-        return
+    shift = max(0, shift)
     key = layer_key(config.seed, state.step, index)
     for i, row in enumerate(layer.weight):
         if u[i] == 0 and not (config.revive and t[i] < 0):
@@ -253,13 +253,154 @@ def learn_weights(
         step = clamp(round_shift(t[i] * (factor if u[i] else factor // 10), shift), 32767)
         if step == 0:
             continue
-        own = row_key(key, i)
-        for j, v in enumerate(x):
-            if config.arith == "int8":
-                d = (step * v + random16(own, j) * 64 + 32) >> 22
-            else:
-                d = round_shift(step * v, 14)
-            row[j] = clamp(row[j] - d, W_LIMIT[config.arith])
+        move_row(config, row, x, step, row_key(key, i))
+
+
+def step_factor(state: NetState, index: int, norm: int) -> tuple[int, int]:
+    """Factor and shift of rate / max(|y|, mean); factor 0 where nothing is learned."""
+    config, layer = state.config, state.layers[index]
+    if config.cap:
+        norm = max(norm, layer.norm_sum >> 10)
+    rate = config.lr_w * config.shapes[index].n_in * W_RMS**2
+    if norm == 0 or rate == 0:
+        return 0, 0
+    r, norm_shift = reciprocal(norm)
+    m, rate_shift = mantissa(rate)
+    return m * r >> 16, 44 + norm_shift - rate_shift
+
+
+def move_row(config: CoreConfig, row: list[int], x: Sequence[int], step: int, key: int) -> None:
+    """Row -= step * x, rounded stochastically to int8, by halves to int16."""
+    for j, v in enumerate(x):
+        if config.arith == "int8":
+            d = (step * v + random16(key, j) * 64 + 32) >> 22
+        else:
+            d = round_shift(step * v, 14)
+        row[j] = clamp(row[j] - d, W_LIMIT[config.arith])
+
+
+# ---- convolutions: maps are flat lists in the order (height, width, channels) ----
+
+
+def corners(shape: LayerShape) -> list[list[tuple[int, int]]]:
+    """For each position after pooling its window: where each kernel's first row and column lie in the input."""
+    conv, out = shape.conv, shape.map_out
+    assert conv is not None
+    assert out is not None
+    (ph, pw), (sh, sw), (dh, dw) = conv.pool_size, conv.stride, conv.padding
+    return [
+        [((y * ph + i) * sh - dh, (x * pw + j) * sw - dw) for i in range(ph) for j in range(pw)]
+        for y in range(out[0])
+        for x in range(out[1])
+    ]
+
+
+def patch(shape: LayerShape, x: Sequence[int], corner: tuple[int, int], channel: int) -> list[int]:
+    """What a kernel lies on, zeros outside the map; of a depthwise layer one channel alone."""
+    conv, map_in = shape.conv, shape.map_in
+    assert conv is not None
+    assert map_in is not None
+    height, width, n = map_in
+    own = [channel] if conv.kind == "depthwise" else range(n)
+    out = []
+    for i in range(corner[0], corner[0] + conv.kernel[0]):
+        for j in range(corner[1], corner[1] + conv.kernel[1]):
+            inside = 0 <= i < height and 0 <= j < width
+            out += [x[(i * width + j) * n + c] if inside else 0 for c in own]
+    return out
+
+
+def pool_share(shape: LayerShape) -> int:
+    """Bits by which each position of a window is smaller in its mean."""
+    assert shape.conv is not None
+    area = shape.conv.pool_size[0] * shape.conv.pool_size[1]
+    return (area - 1).bit_length() if shape.conv.pool == "mean" else 0
+
+
+def conv_forward(
+    config: CoreConfig, shape: LayerShape, weight: Sequence[Sequence[int]], x: Sequence[int]
+) -> tuple[list[int], list[list[int]]]:
+    """The pooled relu(W x) of each position and channel, and which positions of its window it came from."""
+    assert shape.conv is not None
+    values, routes, seen = [], [], seen_weights(config, weight)
+    for window in corners(shape):
+        for o, row in enumerate(seen):
+            y = [sum(a * b for a, b in zip(row, patch(shape, x, at, o), strict=True)) for at in window]
+            active = [k for k, v in enumerate(y) if v > 0]
+            if shape.conv.pool == "max":
+                active = [y.index(max(y))] if active else []
+            values.append(sum(round_shift(y[k], pool_share(shape)) for k in active))
+            routes.append(active)
+    return values, routes
+
+
+def cells(shape: LayerShape) -> list[int]:
+    """The cell of the grid that each position after pooling lies in."""
+    conv, out = shape.conv, shape.map_out
+    assert conv is not None
+    assert out is not None
+    (gh, gw), (height, width, _) = conv.grid, out
+    return [y * gh // height * gw + x * gw // width for y in range(height) for x in range(width)]
+
+
+def grid_sum(shape: LayerShape, u: Sequence[int]) -> list[int]:
+    """The map summed over the cells of the grid: (cell, channel), flat."""
+    out, n = [0] * shape.head, shape.n_out
+    for position, cell in enumerate(cells(shape)):
+        for o in range(n):
+            out[cell * n + o] += u[position * n + o]
+    return out
+
+
+def norm_times(norm: int, root: int, shift: int) -> int:
+    """Norm times a length in Q14, root * 2**shift, in mantissas; saturated."""
+    if norm == 0 or root == 0:
+        return 0
+    (a, a_shift), (b, b_shift) = mantissa(norm), mantissa(root)
+    shift += a_shift + b_shift + 2
+    product = a * b >> 16
+    return min(NORM_MAX, product << shift if shift >= 0 else product >> -shift)
+
+
+def learn_conv(
+    state: NetState,
+    index: int,
+    x: Sequence[int],
+    u: Sequence[int],
+    routes: Sequence[Sequence[int]],
+    t: Sequence[int],
+    norm: int,
+) -> None:
+    """W -= rate / max(|f|, mean) * the sum over positions of t * patch, channel by channel."""
+    config, layer, shape = state.config, state.layers[index], state.config.shapes[index]
+    factor, shift = step_factor(state, index, norm)
+    if factor == 0:
+        return
+    shift += pool_share(shape)
+    key = layer_key(config.seed, state.step, index)
+    n, cell, windows = shape.n_out, cells(shape), corners(shape)
+    for o, row in enumerate(layer.weight):
+        dead = not any(u[o::n])
+        if dead and not config.revive:
+            continue
+        own = [v if v < 0 or not dead else 0 for v in t[o::n]]
+        down = max(0, max(map(abs, own)).bit_length() - 8)
+        gradient = [0] * len(row)
+        for position, window in enumerate(windows):
+            at = position * n + o
+            q = round_shift(own[cell[position]], down)
+            for k in [0] if dead else routes[at] if u[at] else []:
+                gradient = [a + q * b for a, b in zip(gradient, patch(shape, x, window[k], o), strict=True)]
+        if not any(gradient):
+            continue
+        up = max(map(abs, gradient)).bit_length() - 14
+        g = [round_shift(v, up) if up > 0 else v << -up for v in gradient]
+        scale = shift + 30 - down - up
+        if scale > 47:
+            continue
+        step = clamp(round_shift((factor // 10 if dead else factor) << 30, max(0, scale)), 32767)
+        if step:
+            move_row(config, row, g, step, row_key(key, o))
 
 
 def learn_prototypes(config: CoreConfig, layer: LayerState, u: Sequence[int], e: Sequence[int]) -> None:
@@ -273,12 +414,21 @@ def learn_prototypes(config: CoreConfig, layer: LayerState, u: Sequence[int], e:
 def run(state: NetState, x: Sequence[int], label: int | None = None) -> list[int]:
     """One pass: joined log2-probabilities, Q16. With a label each layer learns before it hands on."""
     config = state.config
+    shapes = config.shapes
     joined = [0] * config.n_classes
     gate = round_shift(config.gate * config.kappa, 8)
     for index, layer in enumerate(state.layers):
-        u, root, shift = unit(forward(config, layer.weight, x))
-        norm = norm_q8(root, shift)
-        cosine = cosines(config, layer, u)
+        routes: list[list[int]] = []
+        if shapes[index].conv is None:
+            u, root, shift = unit(forward(config, layer.weight, x))
+            head, norm = u, norm_q8(root, shift)
+        else:
+            values, routes = conv_forward(config, shapes[index], layer.weight, x)
+            u, root, shift = unit(values)
+            norm = norm_q8(root, shift)
+            head, root, shift = unit(grid_sum(shapes[index], u))
+            norm = norm_times(norm, root, shift)
+        cosine = cosines(config, layer, head)
         logit = logits(config, cosine)
         if config.join != "last" or index + 1 == config.n_layers:
             weight = config.join_weight[index] if config.join == "weighted" else 256
@@ -293,9 +443,12 @@ def run(state: NetState, x: Sequence[int], label: int | None = None) -> list[int
             if lead < gate:
                 layer.updates += 1
                 e = error(config, cosine, logit, label)
-                t = gradient(layer, u, cosine, e)
-                learn_weights(state, index, x, u, t, norm)
-                learn_prototypes(config, layer, u, e)
+                t = gradient(layer, head, cosine, e)
+                if shapes[index].conv is None:
+                    learn_weights(state, index, x, u, t, norm)
+                else:
+                    learn_conv(state, index, x, u, routes, t, norm)
+                learn_prototypes(config, layer, head, e)
         x = u
     return joined
 

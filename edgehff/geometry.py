@@ -84,7 +84,10 @@ def check(conv: ConvLayer, name: str = "conv") -> None:
     }
     for field, (low, high, values) in ranges.items():
         if not all(low <= v <= high for v in values):
-            raise ShapeError(f"{name}: {field} = {values} lies outside {low} to {high}", hint="see docs/reference/recipe.md")
+            raise ShapeError(
+                f"{name}: {field} = {values} lies outside {low} to {high}",
+                hint="see docs/reference/recipe.md",
+            )
     if conv.kind not in KINDS or conv.pool not in POOLS:
         raise ShapeError(
             f"{name}: kind = {conv.kind!r}, pool = {conv.pool!r}",
@@ -92,7 +95,8 @@ def check(conv: ConvLayer, name: str = "conv") -> None:
         )
     if conv.padding[0] >= conv.kernel[0] or conv.padding[1] >= conv.kernel[1]:
         raise ShapeError(
-            f"{name}: padding {conv.padding} is not less than the kernel {conv.kernel}", hint="padding = 1 for a kernel of 3"
+            f"{name}: padding {conv.padding} is not less than the kernel {conv.kernel}",
+            hint="padding = 1 for a kernel of 3",
         )
     area = conv.pool_size[0] * conv.pool_size[1]
     if area > MAX_POOL or (area == 1) != (conv.pool == "none"):
@@ -118,11 +122,15 @@ def follow(conv: ConvLayer, map_in: Map, name: str = "conv") -> LayerShape:
         )
     shape = LayerShape(conv.fan_in(map_in[2]), conv.channels, conv.channels * conv.n_cells, conv, map_in, out)
     if max(out[0] * out[1] * out[2], shape.head, shape.n_in) > MAX_DIM:
-        raise ShapeError(f"{name}: a map of {out} has over {MAX_DIM} elements", hint="take fewer channels or more pooling")
+        raise ShapeError(
+            f"{name}: a map of {out} has over {MAX_DIM} elements", hint="take fewer channels or more pooling"
+        )
     return shape
 
 
-def shapes(dims: tuple[int, ...], conv: tuple[ConvLayer, ...], input_shape: Map | tuple[()]) -> tuple[LayerShape, ...]:
+def shapes(
+    dims: tuple[int, ...], conv: tuple[ConvLayer, ...], input_shape: Map | tuple[()]
+) -> tuple[LayerShape, ...]:
     """Every layer's shape: convolutions first, dense layers after.
 
     dims: the input's elements, then channels or outputs of each layer.

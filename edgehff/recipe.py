@@ -102,9 +102,15 @@ class PretrainRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and how it learns; docs/reference/recipe.md says each field's meaning, unit and range."""
+    """A network and how it learns; docs/reference/recipe.md says each field's meaning, unit and range.
+
+    conv: convolutions over a map of input_shape (height, width, channels), before the dense layers.
+    layers: widths of the dense layers; may be empty where there are convolutions.
+    """
 
     layers: tuple[int, ...] = (128, 64)
+    conv: tuple[ConvLayer, ...] = ()
+    input_shape: Map | tuple[()] = ()
     arith: str = "int16"
     prototypes_per_class: int = 1
     scale: float = 30.0
@@ -136,7 +142,9 @@ class Recipe:
         """
         _check_choice("arith", self.arith, ARITHS)
         return CoreConfig(
-            dims=(n_in, *self.layers),
+            dims=(n_in, *self.widths),
+            conv=self.conv,
+            input_shape=self.input_shape,
             n_classes=n_classes,
             arith=self.arith,
             n_per_class=self.prototypes_per_class,
@@ -152,6 +160,20 @@ class Recipe:
             seed=self.seed,
         )
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels or outputs of every layer."""
+        return (*(c.channels for c in self.conv), *self.layers)
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of both kinds."""
+        return len(self.conv) + len(self.layers)
+
+    def shapes(self, n_in: int) -> tuple[LayerShape, ...]:
+        """Every layer's sizes for n_in encoded features. ShapeError where convolutions do not fit."""
+        return geometry.shapes((n_in, *self.widths), self.conv, self.input_shape)
+
     def replace(self, **changes: Any) -> Recipe:
         """A copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)
@@ -160,6 +182,8 @@ class Recipe:
         """Plain types, as TOML or JSON takes them; from_dict reads them back."""
         plain = dataclasses.asdict(self)
         plain["gate"] = "off" if self.gate is None else self.gate
+        if not self.conv:
+            del plain["conv"], plain["input_shape"]
         return plain
 
 
@@ -202,10 +226,9 @@ _PRETRAIN_RANGES: dict[str, tuple[float, float]] = {
 
 
 def _check(r: Recipe) -> None:
-    if not 1 <= len(r.layers) <= 32:
-        raise RecipeError(
-            f"layers has {len(r.layers)} entries, 1 to 32 are possible", hint="layers = [128, 64]"
-        )
+    if not 1 <= r.n_layers <= 32:
+        raise RecipeError(f"{r.n_layers} layers, 1 to 32 are possible", hint="layers = [128, 64]")
+    _check_conv(r)
     for width in r.layers:
         if not 1 <= width <= 65536:
             raise RecipeError(f"layers holds {width}, a width is 1 to 65536", hint="layers = [128, 64]")
@@ -222,10 +245,10 @@ def _check(r: Recipe) -> None:
         raise RecipeError(f"gate = {r.gate} lies outside 0 to 2", hint='gate = 0.3, or gate = "off"')
     _check_choice("arith", r.arith, (*ARITHS, "float"))
     _check_choice("join", r.join, JOINS)
-    if r.join == "weighted" and len(r.join_weights) != len(r.layers):
+    if r.join == "weighted" and len(r.join_weights) != r.n_layers:
         raise RecipeError(
-            f"join_weights has {len(r.join_weights)} entries for {len(r.layers)} layers",
-            hint=f"join_weights = {[1.0] * len(r.layers)}",
+            f"join_weights has {len(r.join_weights)} entries for {r.n_layers} layers",
+            hint=f"join_weights = {[1.0] * r.n_layers}",
         )
     if r.join == "weighted" and not any(round(w * 256) for w in r.join_weights):
         raise RecipeError(
@@ -249,6 +272,26 @@ def _check(r: Recipe) -> None:
         raise RecipeError(f"encoder.bias = {r.encoder.bias} does not fit int16", hint="bias = 0")
 
 
+def _check_conv(r: Recipe) -> None:
+    """The convolutions, one after another from the input's shape on."""
+    if bool(r.conv) != bool(r.input_shape):
+        raise RecipeError(
+            f"{len(r.conv)} convolutions with input_shape = {list(r.input_shape)}",
+            hint="input_shape = [28, 28, 1] and [[conv]] tables go together",
+        )
+    if not r.conv:
+        return
+    if len(r.input_shape) != 3 or not all(1 <= n <= 65535 for n in r.input_shape):
+        raise RecipeError(
+            f"input_shape = {list(r.input_shape)}",
+            hint="input_shape = [height, width, channels]; [1, time, channels] of signals",
+        )
+    try:
+        r.shapes(math.prod(r.input_shape))
+    except ShapeError as error:
+        raise RecipeError(error.message, hint=error.hint) from error
+
+
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         near = difflib.get_close_matches(str(value), choices, 1)
@@ -263,6 +306,12 @@ _PARTS: dict[str, type] = {"encoder": EncoderRecipe, "pretrain": PretrainRecipe}
 def from_dict(table: dict[str, Any], source: str = "recipe") -> Recipe:
     """A Recipe from plain types. RecipeError names an unknown key's nearest match and a wrong type."""
     plain, parts = dict(table), {}
+    conv = plain.pop("conv", ())
+    if not isinstance(conv, (list, tuple)) or not all(isinstance(c, dict) for c in conv):
+        raise RecipeError(f"{source}: conv is no list of tables", hint="write [[conv]] above each one's keys")
+    if conv and "layers" not in plain:
+        plain["layers"] = ()
+    layers = tuple(_conv(c, source, f"conv {i}: ") for i, c in enumerate(conv))
     for name, kind in _PARTS.items():
         part = plain.pop(name, {})
         if not isinstance(part, dict):
@@ -270,7 +319,7 @@ def from_dict(table: dict[str, Any], source: str = "recipe") -> Recipe:
                 f"{source}: {name} is {part!r}, not a table", hint=f"write [{name}] above its keys"
             )
         parts[name] = kind(**_typed(part, kind, source, f"{name}."))
-    return Recipe(**_typed(plain, Recipe, source, ""), **parts)
+    return Recipe(**_typed(plain, Recipe, source, ""), **parts, conv=layers)
 
 
 def load(path: str | Path) -> Recipe:
@@ -291,10 +340,26 @@ def load(path: str | Path) -> Recipe:
     return from_dict(table, str(path))
 
 
+def _conv(table: dict[str, Any], source: str, prefix: str) -> ConvLayer:
+    """One [[conv]] table; a single number stands for height and width."""
+    plain = dict(table)
+    for key in ("kernel", "stride", "padding", "pool_size", "grid"):
+        value = plain.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            plain[key] = (value, value)
+        elif key in plain and (not isinstance(value, (list, tuple)) or len(value) != 2):
+            raise RecipeError(f"{source}: {prefix}{key} = {value!r}", hint=f"{key} = 3, or [height, width]")
+    if "channels" not in plain:
+        raise RecipeError(f"{source}: {prefix}channels is missing", hint="channels = 16")
+    return ConvLayer(**_typed(plain, ConvLayer, source, prefix))
+
+
 def _typed(table: dict[str, Any], kind: type, source: str, prefix: str) -> dict[str, Any]:
     """The keys of a TOML table as keyword arguments of dataclass kind, converted to the fields' types."""
-    defaults = kind()
-    names = [f.name for f in dataclasses.fields(kind) if f.name not in _PARTS]
+    defaults = ConvLayer(1) if kind is ConvLayer else kind()
+    names = [
+        f.name for f in dataclasses.fields(kind) if f.name not in (*_PARTS, "conv" if kind is Recipe else "")
+    ]
     arguments: dict[str, Any] = {}
     for key, value in table.items():
         if key not in names:
@@ -312,7 +377,7 @@ def _convert(where: str, value: Any, default: Any, key: str) -> Any:
     if key == "gate" and value in ("off", None):
         return None
     if isinstance(default, tuple):
-        item: type = {"layers": int, "join_weights": float}.get(key, str)
+        item: type = {"join_weights": float, "features": str}.get(key, int)
         if isinstance(value, (list, tuple)):
             if item is float and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
                 return tuple(float(v) for v in value)

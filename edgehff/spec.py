@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehff.geometry import LayerShape
+
 EPS = 1e-24
 W_RMS = 16.0
 MEAN_RATE = 1.0 / 1024.0
@@ -32,6 +34,80 @@ def forward(weight: Any, x: Any) -> tuple[Any, Any]:
     y = (x @ weight.T).clip(0.0)
     squares = (y * y).sum(-1)
     return y / (squares + EPS)[..., None] ** 0.5, squares**0.5
+
+
+def patch_index(shape: LayerShape) -> NDArray[np.intp]:
+    """Where a convolution's inputs lie in a flat map, n_in elements, n_in itself standing for a zero outside.
+
+    Shape (positions after pooling, positions of a window, n_in of a kernel); of a depthwise layer
+    (positions, window, taps, channels).
+    """
+    conv, map_in, map_out = shape.conv, shape.map_in, shape.map_out
+    assert conv is not None
+    assert map_in is not None
+    assert map_out is not None
+    height, width, channels = map_in
+
+    def lines(axis: int) -> NDArray[np.intp]:
+        """Input row or column of (position, position in the window, kernel)."""
+        first = np.arange(map_out[axis])[:, None] * conv.pool_size[axis] + np.arange(conv.pool_size[axis])
+        return first[..., None] * conv.stride[axis] - conv.padding[axis] + np.arange(conv.kernel[axis])
+
+    row = lines(0)[:, None, :, None, :, None]
+    col = lines(1)[None, :, None, :, None, :]
+    inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+    pixel = np.where(inside, row * width + col, height * width)
+    pixel = pixel.reshape(map_out[0] * map_out[1], -1, conv.kernel[0] * conv.kernel[1])
+    index = np.minimum(pixel[..., None] * channels + np.arange(channels), height * width * channels)
+    return index if conv.kind == "depthwise" else index.reshape(*pixel.shape[:2], -1)
+
+
+def cell_matrix(shape: LayerShape) -> NDArray[np.float32]:
+    """1 where a position after pooling lies in a cell of the grid: (cells, positions)."""
+    conv, map_out = shape.conv, shape.map_out
+    assert conv is not None
+    assert map_out is not None
+    row = np.arange(map_out[0]) * conv.grid[0] // map_out[0]
+    col = np.arange(map_out[1]) * conv.grid[1] // map_out[1]
+    cell = (row[:, None] * conv.grid[1] + col).reshape(-1)
+    out: NDArray[np.float32] = (np.arange(conv.n_cells)[:, None] == cell).astype(np.float32)
+    return out
+
+
+def pool_divisor(shape: LayerShape) -> int:
+    """What the sum over a window is divided by for "mean": the power of two not below its positions."""
+    assert shape.conv is not None
+    return int(1 << (shape.conv.pool_size[0] * shape.conv.pool_size[1] - 1).bit_length())
+
+
+def conv_forward(shape: LayerShape, weight: Any, x: Any) -> tuple[Any, Any, Any]:
+    """(u, head, |f|) of a convolution: y = pool(relu(W * x)), u = y / |y|, f = y summed over the grid.
+
+    weight: (channels, n_in of a kernel).  x: (..., elements of the map), unit or zero.  u: (..., elements of
+    the map after pooling).  head: f / |f|, (..., cells * channels).  All maps in the order (height, width,
+    channels).
+    """
+    xp = _namespace(x)
+    assert shape.conv is not None
+    outside = x[..., :1] * 0.0
+    padded = xp.concatenate([x, outside], -1)
+    patches = padded[..., patch_index(shape)]
+    if shape.conv.kind == "depthwise":
+        y = (patches * weight.T).sum(-2)
+    else:
+        y = patches @ weight.T
+    y = y.clip(0.0)
+    if shape.conv.pool == "mean":
+        y = y.sum(-2) / pool_divisor(shape)
+    else:
+        y = xp.amax(y, -2)
+    squares = (y * y).sum(-1).sum(-1)
+    u = y / (squares + EPS)[..., None, None] ** 0.5
+    cells = cell_matrix(shape)
+    f = (xp.asarray(cells, dtype=u.dtype, device=u.device) if xp is not np else cells) @ u
+    f = f.reshape(*f.shape[:-2], -1)
+    length = ((f * f).sum(-1) + EPS) ** 0.5
+    return u.reshape(*u.shape[:-2], -1), f / length[..., None], squares**0.5 * length
 
 
 def similarities(cosine: Any, n_per_class: int, scale: float) -> Any:

@@ -99,7 +99,7 @@ def train(
         kept, out = holdout(rows, validation, recipe.seed)
         rows, held = rows.rows(kept), rows.rows(out)
     output.say(f"{whole.name}: {len(rows)} samples, {whole.n_classes} classes")
-    output.say(f"layers {' -> '.join(map(str, recipe.layers))}, {recipe.arith}, seed {recipe.seed}")
+    output.say(f"layers {' -> '.join(map(str, recipe.widths))}, {recipe.arith}, seed {recipe.seed}")
     epochs, done = _run(output, recipe, rows, held)
     file.save(done.network, model)
     document = _document(model, whole.name, epochs, done)
@@ -227,7 +227,7 @@ def _document(model: Path, data: str, epochs: list[EpochDone], done: Trained[Any
         "online_accuracy": last.online,
         "validation_accuracy": last.validation,
         "updates": last.updates,
-        "updates_all": [sum(e.updates[i] for e in epochs) / len(epochs) for i in range(len(recipe.layers))],
+        "updates_all": [sum(e.updates[i] for e in epochs) / len(epochs) for i in range(recipe.n_layers)],
         "saturated": last.saturated,
         "seed": recipe.seed,
         "weights_crc32": f"{done.network.weights_crc32:08x}",

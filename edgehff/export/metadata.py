@@ -31,7 +31,7 @@ def metadata_of(network: Network | FloatNetwork, program: Program, target: dict[
         "arith": network.recipe.arith,
         "prototype_bits": bits,
         "class_names": list(network.class_names),
-        "sizes": [e.n_features, *network.recipe.layers],
+        "sizes": [e.n_features, *network.recipe.widths],
         "prototypes_per_class": program.n_per_class,
         "scale": program.scale,
         "join": network.recipe.join,

@@ -179,5 +179,5 @@ def _total_weight(network: Network) -> float:
     """What the layers' weights in the core's score add up to: scores are sums, similarities are means."""
     recipe = network.recipe
     if recipe.join == "sum_logp":
-        return float(len(recipe.layers))
+        return float(recipe.n_layers)
     return 1.0 if recipe.join == "last" else sum(round(w * 256) / 256 for w in recipe.join_weights)

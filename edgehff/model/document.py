@@ -118,7 +118,7 @@ def _derived(network: Network | FloatNetwork) -> dict[str, Any]:
     recipe = network.recipe
     out: dict[str, Any] = {
         "sizes": {
-            "dims": [network.encoding.n_features, *recipe.layers],
+            "dims": [network.encoding.n_features, *recipe.widths],
             "n_classes": len(network.class_names),
             "n_per_class": recipe.prototypes_per_class,
         }
@@ -136,11 +136,11 @@ def _network(tensors: Tensors, document: Mapping[str, Any]) -> Network | FloatNe
     norms = _typed(document, name, list, kind)
     bits = 16 if is_float else _typed(document, "proto_bits", int)
     parts = ["weight", "prototypes"] + ["prototype_scales"] * (bits == 8)
-    wanted = {f"layers.{i}.{part}" for i in range(len(recipe.layers)) for part in parts}
+    wanted = {f"layers.{i}.{part}" for i in range(recipe.n_layers) for part in parts}
     odd = sorted((set(tensors) - {"encoder.offset", "encoder.gain"}) ^ wanted)
-    if odd or len(norms) != len(recipe.layers):
+    if odd or len(norms) != recipe.n_layers:
         raise ModelFileError(
-            f"{len(recipe.layers)} layers have {len(norms)} {name}; tensors missing or unknown: {odd}",
+            f"{recipe.n_layers} layers have {len(norms)} {name}; tensors missing or unknown: {odd}",
             hint=_AGAIN,
         )
     names = tuple(_typed(document, "class_names", list, str))

@@ -19,6 +19,7 @@ from edgehff.model.network import Network, check_array, check_counts
 from edgehff.recipe import Recipe
 
 _ROWS = 4096
+_CONV_ROWS = 32  # whose patches stand in memory
 _LONGEST = 1.05
 """Of a prototype: 1, and what rounding to int8 adds."""
 
@@ -27,8 +28,10 @@ _LONGEST = 1.05
 class FloatLayer:
     """One layer's learned state.
 
-    weight: float32, shape (n_out, n_in); its scale has no meaning, for the norm divides it out.
-    prototypes: float32, shape (n_classes, n_per_class, n_out), unit rows.
+    weight: float32, shape (n_out, n_in); its scale has no meaning, for the norm divides it out. A
+        convolution's rows are its channels, their elements its kernel (height, width, channels), flat.
+    prototypes: float32, shape (n_classes, n_per_class, n_out), unit rows; of a convolution (cells of its
+        grid, channels) in place of n_out.
     norm_mean: mean of |y| over training samples, in units of weight; 0 where it is not known.
     """
 
@@ -76,12 +79,19 @@ class FloatNetwork:
         """
         r = self.recipe
         out = np.empty((len(x), len(self.layers), len(self.class_names)))
-        for start in range(0, len(x), _ROWS):
-            u = x[start : start + _ROWS]
+        sizes = r.shapes(x.shape[1])
+        rows = _ROWS if not r.conv else _CONV_ROWS
+        for start in range(0, len(x), rows):
+            u = x[start : start + rows]
             for i, layer in enumerate(self.layers):
-                u, _ = spec.forward(layer.weight.astype(np.float64), u)
-                cosine = u @ layer.prototypes.reshape(-1, layer.prototypes.shape[2]).astype(np.float64).T
-                out[start : start + _ROWS, i] = spec.similarities(cosine, r.prototypes_per_class, r.scale)
+                weight = layer.weight.astype(np.float64)
+                if sizes[i].conv is None:
+                    u, _ = spec.forward(weight, u)
+                    head = u
+                else:
+                    u, head, _ = spec.conv_forward(sizes[i], weight, u)
+                cosine = head @ layer.prototypes.reshape(-1, layer.prototypes.shape[2]).astype(np.float64).T
+                out[start : start + rows, i] = spec.similarities(cosine, r.prototypes_per_class, r.scale)
         return out
 
     def predict(self, x: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -113,7 +123,7 @@ def join_shares(recipe: Recipe) -> tuple[float, ...]:
     Summed log-probabilities have their maximum where the sum of scale * S has it: what log_softmax takes off
     is the same for every class.
     """
-    n = len(recipe.layers)
+    n = recipe.n_layers
     if recipe.join == "last":
         return (0.0,) * (n - 1) + (1.0,)
     weights: Sequence[float] = (1.0,) * n
@@ -132,10 +142,11 @@ def _check(n: FloatNetwork) -> None:
     if n.recipe.arith != "float":
         raise ShapeError(f"a float network with arith = {n.recipe.arith!r}", hint='arith = "float"')
     check_counts(n.recipe, n.class_names, len(n.layers), n.step)
-    dims = (n.encoding.n_features, *n.recipe.layers)
+    sizes = n.recipe.shapes(n.encoding.n_features)
     protos = (len(n.class_names), n.recipe.prototypes_per_class)
     for i, layer in enumerate(n.layers):
-        shapes = {"weight": (dims[i + 1], dims[i]), "prototypes": (*protos, dims[i + 1])}
+        size = sizes[i]
+        shapes = {"weight": (size.n_out, size.n_in), "prototypes": (*protos, size.head)}
         for name, shape in shapes.items():
             array = getattr(layer, name)
             check_array(i, name, array, np.dtype(np.float32), shape)

@@ -20,8 +20,9 @@ from edgehff.recipe import CoreConfig, Recipe
 class Layer:
     """One layer's learned state.
 
-    weight: int8 or int16 by the recipe's arith, shape (n_out, n_in).
-    prototypes: int16 Q14, or int8 with scales, shape (n_classes, n_per_class, n_out).
+    weight: int8 or int16 by the recipe's arith, shape (n_out, n_in); of a convolution (channels, kernel).
+    prototypes: int16 Q14, or int8 with scales, shape (n_classes, n_per_class, n_out); of a convolution
+        (cells of its grid, channels) in place of n_out.
     norm_sum: 1024 times the running mean of |y|, Q8, uint32.
     prototype_scales: uint16, shape (n_classes, n_per_class), steps of Q14 in Q8; None for int16 prototypes.
     """
@@ -138,9 +139,9 @@ def check_counts(recipe: Recipe, class_names: tuple[str, ...], n_layers: int, st
     """ShapeError where layers, classes or steps are not as many as a network of this recipe has."""
     if not 0 <= step < 2**32:
         raise ShapeError(f"step = {step} does not fit 32 bits", hint="step = 0 starts anew")
-    if n_layers != len(recipe.layers):
+    if n_layers != recipe.n_layers:
         raise ShapeError(
-            f"{n_layers} layers, the recipe has {len(recipe.layers)}",
+            f"{n_layers} layers, the recipe has {recipe.n_layers}",
             hint="compare the recipe with the model's",
         )
     if not 2 <= len(class_names) <= 1024 or len(set(class_names)) < len(class_names):
@@ -158,9 +159,9 @@ def _check(n: Network) -> None:
     protos = (config.n_classes, config.n_per_class)
     proto_dtype = np.dtype("int8" if n.proto_bits == 8 else "int16")
     for i, layer in enumerate(n.layers):
-        n_in, n_out = config.dims[i], config.dims[i + 1]
-        check_array(i, "weight", layer.weight, np.dtype(config.arith), (n_out, n_in))
-        check_array(i, "prototypes", layer.prototypes, proto_dtype, (*protos, n_out))
+        shape = config.shapes[i]
+        check_array(i, "weight", layer.weight, np.dtype(config.arith), (shape.n_out, shape.n_in))
+        check_array(i, "prototypes", layer.prototypes, proto_dtype, (*protos, shape.head))
         if (layer.prototype_scales is None) != (n.proto_bits == 16):
             raise ShapeError(
                 f"layer {i} has {'no ' if n.proto_bits == 8 else ''}prototype scales at {n.proto_bits} bits",

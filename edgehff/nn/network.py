@@ -26,7 +26,7 @@ class HFFNetwork(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.n_classes = n_classes
-        dims = (n_in, *recipe.layers)
+        dims = (n_in, *recipe.widths)
         self.layers = nn.ModuleList(
             HFFLinear(
                 a,

@@ -98,7 +98,7 @@ def train(
             updates=tuple(n / len(rows) for n in learner.learned),
             saturated=0.0,
         )
-        learner.learned = [0] * len(recipe.layers)
+        learner.learned = [0] * recipe.n_layers
     data = network.to_data(rows.class_names, encoding, norm_means=means, step=steps)
     yield Trained(data, steps, seconds)
 

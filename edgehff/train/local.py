@@ -49,7 +49,7 @@ def train(
     x = encoder.encode(encoding.quantize_raw(rows.x))
     held = None if validation is None else encoder.encode(encoding.quantize_raw(validation.x))
     net = Net(recipe.core_config(encoder.n_features, rows.n_classes))
-    before = [0] * len(recipe.layers)
+    before = [0] * recipe.n_layers
     seconds = 0.0
     for epoch in range(recipe.epochs):
         net.set_rates(*decayed_rates(recipe, epoch))
@@ -62,7 +62,7 @@ def train(
             seconds += time.perf_counter() - began
             right += int(np.count_nonzero(answers == rows.y[at]))
             yield Advanced(len(at))
-        stats = [net.layer_stats(layer) for layer in range(len(recipe.layers))]
+        stats = [net.layer_stats(layer) for layer in range(recipe.n_layers)]
         yield EpochDone(
             epoch=epoch + 1,
             online=right / len(rows),

@@ -25,7 +25,7 @@ class FloatTwin:
         self.weights: list[NDArray[np.floating[Any]]] = [net.weights(i) / step for i in layers]
         self.prototypes: list[NDArray[np.floating[Any]]] = []
         for i in layers:
-            p = net.prototypes(i).reshape(-1, net.config.dims[i + 1]).astype(np.float64)
+            p = net.prototypes(i).reshape(-1, net.config.shapes[i].head).astype(np.float64)
             self.prototypes.append(p / np.linalg.norm(p, axis=1, keepdims=True))
         self.means = [0.0] * net.config.n_layers
         self.lr, self.lr_prototypes = recipe.lr, recipe.lr_prototypes

@@ -21,7 +21,8 @@ static int follow(ehff_conv *c, const ehff_conv *before, uint32_t n_in, uint32_t
         c->pool_w < 1 || c->pool_w > EHFF_MAX_POOL || c->pool_h * c->pool_w > EHFF_MAX_POOL || c->grid_h < 1 ||
         c->grid_h > EHFF_MAX_GRID || c->grid_w < 1 || c->grid_w > EHFF_MAX_GRID || c->reserved != 0)
         return EHFF_ERR_RANGE;
-    if (c->kind > EHFF_DEPTHWISE || c->pool > EHFF_POOL_MEAN || (c->pool == EHFF_POOL_NONE) != (c->pool_h * c->pool_w == 1))
+    if (c->kind > EHFF_DEPTHWISE || c->pool > EHFF_POOL_MEAN ||
+        (c->pool == EHFF_POOL_NONE) != (c->pool_h * c->pool_w == 1))
         return EHFF_ERR_RANGE;
     h = (uint32_t)c->in_h + 2 * (uint32_t)c->pad_h;
     w = (uint32_t)c->in_w + 2 * (uint32_t)c->pad_w;
@@ -90,7 +91,8 @@ static int32_t last_of(int32_t at, uint32_t kernel, uint32_t size)
 static void copy_patch(const ehff_conv *c, corner at, const int16_t *x, int16_t *patch)
 {
     const int32_t first = first_of(at.col), last = last_of(at.col, c->kernel_w, c->in_w);
-    const uint32_t run = c->kernel_w * (uint32_t)c->in_c, from = (uint32_t)first * c->in_c, to = (uint32_t)last * c->in_c;
+    const uint32_t run = c->kernel_w * (uint32_t)c->in_c, from = (uint32_t)first * c->in_c,
+                   to = (uint32_t)last * c->in_c;
     uint32_t i, j;
     for (i = 0; i < c->kernel_h; i++, patch += run) {
         const int32_t row = at.row + (int32_t)i;
@@ -111,7 +113,8 @@ static int32_t weight_of(const ehff_net *net, const void *weights, uint32_t i)
     return ehff_is_int8(net) ? ((const int8_t *)weights)[i] : (((const int16_t *)weights)[i] + 128) >> 8;
 }
 
-static void depthwise(const ehff_net *net, const void *weights, const ehff_conv *c, corner at, const int16_t *x, int32_t *y)
+static void depthwise(const ehff_net *net, const void *weights, const ehff_conv *c, corner at, const int16_t *x,
+                      int32_t *y)
 {
     const uint32_t n = c->in_c;
     uint32_t i, o;
@@ -269,8 +272,8 @@ static int is_dead(const ehff_conv *c, uint32_t rows, uint32_t o, const int16_t 
 
 /* As of a dense layer, with the sum over positions of t * patch in the place of t * x. t: the head's elements, Q29, and
  * behind them room for the gradient of a row and its mantissas.  norm: length of the sum over the grid, Q8, for an input of length 1. */
-void ehff_conv_learn(const ehff_net *net, const ehff_layer *layer, const ehff_conv *c, uint32_t index,
-                     const int16_t *x, const int16_t *u, const uint16_t *route, int32_t *t, uint32_t norm)
+void ehff_conv_learn(const ehff_net *net, const ehff_layer *layer, const ehff_conv *c, uint32_t index, const int16_t *x,
+                     const int16_t *u, const uint16_t *route, int32_t *t, uint32_t norm)
 {
     const uint32_t rows = layer->n_out, cells = (uint32_t)c->grid_h * c->grid_w;
     int32_t *const gradient = t + rows * cells;

@@ -35,7 +35,8 @@ static int take_head(const uint8_t *b, uint32_t n, void *arena, uint32_t arena_b
     head = ehff_blob_first(b);
     if (b[6] > EHFF_MAX_LAYERS || n < head) return EHFF_ERR_FORMAT;
     if (arena == NULL) return EHFF_ERR_NULL;
-    if (!ehff_aligned(arena) || arena_bytes < sizeof *net + b[6] * sizeof(ehff_layer) + head - EHFF_LOAD_FIRST((uint32_t)b[6]))
+    if (!ehff_aligned(arena) ||
+        arena_bytes < sizeof *net + b[6] * sizeof(ehff_layer) + head - EHFF_LOAD_FIRST((uint32_t)b[6]))
         return EHFF_ERR_ARENA;
     net->n_layers = 0;
     net->version = EHFF_BLOB_VERSION;

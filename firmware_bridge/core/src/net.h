@@ -66,7 +66,10 @@ static inline uint32_t ehff_per_class(const ehff_net *net) { return EHFF_WITH_MU
 static inline uint32_t ehff_n_protos(const ehff_net *net) { return net->n_classes * ehff_per_class(net); }
 
 static inline ehff_layer *ehff_layers(const ehff_net *net) { return (ehff_layer *)((uintptr_t)net + sizeof(ehff_net)); }
-static inline int ehff_has_conv(const ehff_net *net) { return EHFF_WITH_CONV && net->version == EHFF_BLOB_CONV_VERSION; }
+static inline int ehff_has_conv(const ehff_net *net)
+{
+    return EHFF_WITH_CONV && net->version == EHFF_BLOB_CONV_VERSION;
+}
 static inline ehff_conv *ehff_convs(const ehff_net *net) { return (ehff_conv *)(ehff_layers(net) + net->n_layers); }
 
 /* How layer l goes over a map; NULL: it is dense. */

@@ -74,7 +74,8 @@ typedef struct {
 } ehff_conv;
 
 typedef struct {
-    const uint32_t *dims; /* n_layers + 1 widths, 1..EHFF_MAX_DIM; dims[0] is the input, others are outputs or channels */
+    const uint32_t
+        *dims; /* n_layers + 1 widths, 1..EHFF_MAX_DIM; dims[0] is the input, others are outputs or channels */
     const ehff_conv *conv; /* n_layers, or NULL: all layers are dense */
     const uint16_t *join_weight; /* n_layers weights, Q8, 0..1024; read for EHFF_JOIN_WEIGHTED only */
     uint8_t n_layers; /* 1..EHFF_MAX_LAYERS */
