@@ -318,6 +318,14 @@ class Net:
         _call("ehff_net_save", self._net[0], e, _pointer("uint8_t[]", out), n)
         return out.tobytes()
 
+    def _shape_bytes(self, net: Any) -> bytes:
+        """Of the blob of net: version, number of layers, and the table of convolutions if there is one."""
+        n = 36 * self.config.n_layers if self.config.conv else 0
+        out = ffi.new("uint8_t[]", 3 + n)
+        _call("ehff_blob_read", net, ffi.NULL, 4, out, 3)
+        _call("ehff_blob_read", net, ffi.NULL, 60 + 16 * self.config.n_layers, out + 3, n)
+        return bytes(ffi.buffer(out))
+
     def load_blob(self, blob: bytes) -> None:
         """Take over a blob's network of equal sizes. ModelFileError: it is damaged, and nothing changed."""
         data = ffi.from_buffer("uint8_t[]", blob)
@@ -327,7 +335,8 @@ class Net:
         if _size_fields(found) == sizes(self.config) | {"blob_bytes": int(found.blob_bytes)}:
             _call("ehff_net_load", data, len(blob), fresh._arena, len(fresh._arena) * 4, fresh._net)
             found_sizes = [fresh.layer_stats(i) for i in range(self.config.n_layers)]
-            if [(s.n_in, s.n_out) for s in self._shapes] == [(f["n_in"], f["n_out"]) for f in found_sizes]:
+            same = [(s.n_in, s.n_out) for s in self._shapes] == [(f["n_in"], f["n_out"]) for f in found_sizes]
+            if same and self._shape_bytes(fresh._net[0]) == self._shape_bytes(self._net[0]):
                 ffi.memmove(self._arena, fresh._arena, len(fresh._arena) * 4)
                 return
         raise ModelFileError(
@@ -340,6 +349,7 @@ class Encoder:
 
     raw: "uint8", "int8" or "int16".  shape: (n_time, n_channels) of a window, or (n_values, 1).
     features: () for one feature per value, else of "mav", "rms", "wl".
+    segments: parts of a window; of plain values with a bias, which then stands behind each part.
     offset, gain: int32 and uint16 a feature without the bias, or None; z = (f - offset) * gain >> gain_shift.
     """
 
@@ -379,11 +389,16 @@ class Encoder:
         _call("ehff_encoder_sizes", self._c, *out)
         self.n_raw, self.n_features, self._scratch_bytes = (int(v[0]) for v in out)
         if offset is not None and gain is not None:
-            n = self.n_features - (bias != 0)
+            n = self.n_features - self._n_biases
             self._keep = [_array("offset", offset, np.int32, (n,)), _array("gain", gain, np.uint16, (n,))]
             self._c.offset = _pointer("int32_t[]", self._keep[0])
             self._c.gain = _pointer("uint16_t[]", self._keep[1])
             _call("ehff_encoder_sizes", self._c, *out)
+
+    @property
+    def _n_biases(self) -> int:
+        """Constant features: one, or of plain values one behind each segment."""
+        return 0 if self.bias == 0 else 1 if self.features else self.segments
 
     @property
     def ram_bytes(self) -> int:
@@ -410,7 +425,7 @@ class Encoder:
     def raw_features(self, raw: NDArray[Any]) -> NDArray[np.int32]:
         """Features before standardization, int32, shape (n_samples, n_features without bias)."""
         flat = self._flat(raw)
-        out = np.empty((len(flat), self.n_features - (self.bias != 0)), np.int32)
+        out = np.empty((len(flat), self.n_features - self._n_biases), np.int32)
         for row, target in zip(flat, out, strict=True):
             _call(
                 "ehff_encode_features",

@@ -283,7 +283,7 @@ def move_row(config: CoreConfig, row: list[int], x: Sequence[int], step: int, ke
 
 
 def corners(shape: LayerShape) -> list[list[tuple[int, int]]]:
-    """For each position after pooling its window: where each kernel's first row and column lie in the input."""
+    """For each position after pooling its window: where each kernel's corner lies in the input."""
     conv, out = shape.conv, shape.map_out
     assert conv is not None
     assert out is not None
@@ -411,6 +411,29 @@ def learn_prototypes(config: CoreConfig, layer: LayerState, u: Sequence[int], e:
             layer.prototype[c] = unit([16 * a - round_shift(k * b, 10) for a, b in zip(p, u, strict=True)])[0]
 
 
+def answer(
+    config: CoreConfig, shape: LayerShape, weight: Sequence[Sequence[int]], x: Sequence[int]
+) -> tuple[list[int], list[int], int, list[list[int]]]:
+    """What a layer hands on, what its prototypes see, the length that divides its step, and routes."""
+    if shape.conv is None:
+        u, root, shift = unit(forward(config, weight, x))
+        return u, u, norm_q8(root, shift), []
+    values, routes = conv_forward(config, shape, weight, x)
+    u, root, shift = unit(values)
+    norm = norm_q8(root, shift)
+    head, root, shift = unit(grid_sum(shape, u))
+    return u, head, norm_times(norm, root, shift), routes
+
+
+def layer_logits(state: NetState, x: Sequence[int]) -> list[list[int]]:
+    """Every layer's logits for x."""
+    out = []
+    for layer, shape in zip(state.layers, state.config.shapes, strict=True):
+        x, head, _, _ = answer(state.config, shape, layer.weight, x)
+        out.append(logits(state.config, cosines(state.config, layer, head)))
+    return out
+
+
 def run(state: NetState, x: Sequence[int], label: int | None = None) -> list[int]:
     """One pass: joined log2-probabilities, Q16. With a label each layer learns before it hands on."""
     config = state.config
@@ -418,16 +441,7 @@ def run(state: NetState, x: Sequence[int], label: int | None = None) -> list[int
     joined = [0] * config.n_classes
     gate = round_shift(config.gate * config.kappa, 8)
     for index, layer in enumerate(state.layers):
-        routes: list[list[int]] = []
-        if shapes[index].conv is None:
-            u, root, shift = unit(forward(config, layer.weight, x))
-            head, norm = u, norm_q8(root, shift)
-        else:
-            values, routes = conv_forward(config, shapes[index], layer.weight, x)
-            u, root, shift = unit(values)
-            norm = norm_q8(root, shift)
-            head, root, shift = unit(grid_sum(shapes[index], u))
-            norm = norm_times(norm, root, shift)
+        u, head, norm, routes = answer(config, shapes[index], layer.weight, x)
         cosine = cosines(config, layer, head)
         logit = logits(config, cosine)
         if config.join != "last" or index + 1 == config.n_layers:
@@ -464,59 +478,3 @@ def train(state: NetState, x: Sequence[int], label: int) -> int:
     scores = run(state, x, label)
     state.step = state.step + 1 & U32
     return scores.index(max(scores))
-
-
-# ---- the encoder ----
-
-
-def window_features(
-    raw: Sequence[Sequence[int]], features: Sequence[str], segments: int, log: bool
-) -> list[int]:
-    """mav, rms and wl of raw[time][channel], in that order."""
-    n_time, width = len(raw), len(raw[0])
-    length = n_time // segments
-
-    def scaled(v: int, one: int) -> int:
-        return log2(v + one) if log else v
-
-    cuts = [
-        [[raw[t][c] for t in range(s * length, (s + 1) * length)] for c in range(width)]
-        for s in range(segments)
-    ]
-    out = []
-    if "mav" in features:
-        out += [scaled(sum(map(abs, v)), length) for cut in cuts for v in cut]
-    if "rms" in features:
-        out += [
-            scaled(math.isqrt(sum(w * w for w in v) * length * 256), 16 * length) for cut in cuts for v in cut
-        ]
-    if "wl" in features:
-        out += [
-            scaled(sum(abs(raw[t][c] - raw[t - 1][c]) for t in range(1, n_time)), n_time)
-            for c in range(width)
-        ]
-    return out
-
-
-def plain_features(raw: Sequence[int], log: bool) -> list[int]:
-    """The values themselves, or sign(v) * log2(1 + |v|)."""
-    return [(-log2(1 - v) if v < 0 else log2(1 + v)) for v in raw] if log else list(raw)
-
-
-def encode(
-    features: Sequence[int],
-    offset: Sequence[int] | None,
-    gain: Sequence[int] | None,
-    gain_shift: int,
-    bias: int,
-) -> list[int]:
-    """The unit vector of standardized features, with the bias as a last one where it is not 0."""
-    z = list(features)
-    if offset is not None and gain is not None:
-        z = [
-            clamp(round_shift((f - o) * g, gain_shift), 32767)
-            for f, o, g in zip(z, offset, gain, strict=True)
-        ]
-    if bias:
-        z.append(bias)
-    return unit(z)[0]

@@ -13,6 +13,8 @@ from edgehff.errors import ShapeError
 KINDS = ("conv", "depthwise")
 POOLS = ("none", "max", "mean")
 MAX_DIM = 65536
+MAX_SIDE = 65535
+"""Of the height, width and channels of a map that a layer goes over."""
 MAX_KERNEL = 31
 MAX_POOL = 16
 MAX_GRID = 16
@@ -31,7 +33,7 @@ class ConvLayer:
     padding: zeros at both ends of (height, width), less than the kernel.
     pool: "none", "max" or "mean" over windows of pool_size that do not overlap, at most 16 positions each;
         what is left over at the end of a map is not computed.
-    grid: (height, width), 1 to 16: the map is summed over so many cells; row r of n lies in cell r * grid // n.
+    grid: (height, width), 1 to 16: the map is summed over so many cells; row r of n lies in r * grid // n.
     """
 
     channels: int
@@ -48,6 +50,18 @@ class ConvLayer:
         """Cells of the grid."""
         return self.grid[0] * self.grid[1]
 
+    @property
+    def text(self) -> str:
+        """In short: "32c3 pool2" has 32 channels of 3 x 3 and pools 2 x 2; "dw" is depthwise."""
+        parts = [f"{self.channels}{'dw' if self.kind == 'depthwise' else 'c'}{_size(self.kernel)}"]
+        if self.stride != (1, 1):
+            parts.append(f"stride{_size(self.stride)}")
+        if self.pool != "none":
+            parts.append(f"{'mean' if self.pool == 'mean' else 'pool'}{_size(self.pool_size)}")
+        if self.grid != (1, 1):
+            parts.append(f"grid{_size(self.grid)}")
+        return " ".join(parts)
+
     def fan_in(self, channels_in: int) -> int:
         """Weights of one channel."""
         return self.kernel[0] * self.kernel[1] * (1 if self.kind == "depthwise" else channels_in)
@@ -58,6 +72,10 @@ class ConvLayer:
             (height + 2 * self.padding[0] - self.kernel[0]) // self.stride[0] + 1,
             (width + 2 * self.padding[1] - self.kernel[1]) // self.stride[1] + 1,
         )
+
+
+def _size(pair: Pair) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
 
 
 @dataclass(frozen=True)
@@ -108,11 +126,16 @@ def check(conv: ConvLayer, name: str = "conv") -> None:
 
 def follow(conv: ConvLayer, map_in: Map, name: str = "conv") -> LayerShape:
     """The shape of a convolution over a map. ShapeError where it does not fit there."""
+    if max(map_in) > MAX_SIDE:
+        raise ShapeError(
+            f"{name}: a map of {map_in} has a side over {MAX_SIDE}", hint="take another shape of input"
+        )
     height, width = conv.before_pooling(map_in[0], map_in[1])
     out = (height // conv.pool_size[0], width // conv.pool_size[1], conv.channels)
     if min(height, width) < 1 or out[0] < conv.grid[0] or out[1] < conv.grid[1]:
         raise ShapeError(
-            f"{name}: a map of {map_in} gives {out[0]} x {out[1]} positions for a grid of {conv.grid}",
+            f"{name}: a map of {map_in} gives {max(0, out[0])} x {max(0, out[1])} positions"
+            f" for a grid of {conv.grid}",
             hint="take less pooling, more padding or a smaller grid",
         )
     if conv.kind == "depthwise" and conv.channels != map_in[2]:
@@ -121,7 +144,7 @@ def follow(conv: ConvLayer, map_in: Map, name: str = "conv") -> LayerShape:
             hint=f"channels = {map_in[2]}",
         )
     shape = LayerShape(conv.fan_in(map_in[2]), conv.channels, conv.channels * conv.n_cells, conv, map_in, out)
-    if max(out[0] * out[1] * out[2], shape.head, shape.n_in) > MAX_DIM:
+    if max(out[0] * out[1] * out[2], shape.head, shape.n_in) > MAX_DIM or max(out[:2]) > MAX_SIDE:
         raise ShapeError(
             f"{name}: a map of {out} has over {MAX_DIM} elements", hint="take fewer channels or more pooling"
         )
@@ -138,12 +161,17 @@ def shapes(
     Raises:
         ShapeError: names the first layer that does not fit.
     """
+    if dims[1 : len(conv) + 1] != tuple(c.channels for c in conv):
+        raise ShapeError(
+            f"widths {dims[1:]} are not those of {len(conv)} convolutions and dense layers behind them",
+            hint="each convolution's width is its channels",
+        )
     out: list[LayerShape] = []
     elements = dims[0]
     map_in = input_shape
     for i, width in enumerate(dims[1:]):
         if i < len(conv):
-            if len(map_in) != 3 or map_in[0] * map_in[1] * map_in[2] != elements:
+            if len(map_in) != 3 or min(map_in) < 1 or map_in[0] * map_in[1] * map_in[2] != elements:
                 raise ShapeError(
                     f"an input of {elements} elements is no map of {tuple(map_in)}",
                     hint="input_shape = [height, width, channels]",

@@ -65,7 +65,8 @@ class EncoderRecipe:
     """How raw samples become unit vectors.
 
     features: empty for one feature per raw value; else of "mav", "rms", "wl" over a (time, channel) window.
-    segments: equal parts of the window, each with its own mav and rms.
+    segments: equal parts of the window, each with its own mav and rms. Without features: of the raw values,
+        with the bias behind each; as many as a map has positions make it a constant channel.
     log: take log2 of each feature.  center: subtract each feature's mean over the training rows.
     standardize: besides, divide by its deviation.
     bias: a last feature of this value, in the features' units (4096 is one deviation when standardized).
@@ -88,6 +89,9 @@ class PretrainRecipe:
     lr_final: the last step's rates as a fraction of the first's, falling by a cosine.
     weight_decay: of the weights, decoupled.
     dropout: share of a layer's inputs set to zero while it learns.
+    flip, shift, cutout: change maps of input_shape while they are learned from, drawn from the seed: half of
+        them mirrored from left to right; moved by up to so many pixels or frames, zeros coming in; a square
+        of this side (of a signal a stretch), laid anywhere, set to zero.
     """
 
     optimizer: str = "adam"
@@ -96,6 +100,9 @@ class PretrainRecipe:
     lr_final: float = 0.01
     weight_decay: float = 0.0
     dropout: float = 0.0
+    flip: bool = False
+    shift: int = 0
+    cutout: int = 0
     batch_size: int = 128
     epochs: int = 20
 
@@ -166,6 +173,11 @@ class Recipe:
         return (*(c.channels for c in self.conv), *self.layers)
 
     @property
+    def text(self) -> str:
+        """The layers in short, "16c3 pool2 -> 64"."""
+        return " -> ".join((*(c.text for c in self.conv), *map(str, self.layers)))
+
+    @property
     def n_layers(self) -> int:
         """Layers of both kinds."""
         return len(self.conv) + len(self.layers)
@@ -220,6 +232,8 @@ _PRETRAIN_RANGES: dict[str, tuple[float, float]] = {
     "lr_final": (0, 1),
     "weight_decay": (0, 1),
     "dropout": (0, 0.9),
+    "shift": (0, 65535),
+    "cutout": (0, 65535),
     "batch_size": (1, 65536),
     "epochs": (1, 100_000),
 }
@@ -241,6 +255,7 @@ def _check(r: Recipe) -> None:
                     hint="see docs/reference/recipe.md",
                 )
     _check_choice("pretrain.optimizer", r.pretrain.optimizer, OPTIMIZERS)
+    _check_augmentation(r)
     if r.gate is not None and not 0 <= r.gate <= 2:
         raise RecipeError(f"gate = {r.gate} lies outside 0 to 2", hint='gate = 0.3, or gate = "off"')
     _check_choice("arith", r.arith, (*ARITHS, "float"))
@@ -290,6 +305,25 @@ def _check_conv(r: Recipe) -> None:
         r.shapes(math.prod(r.input_shape))
     except ShapeError as error:
         raise RecipeError(error.message, hint=error.hint) from error
+
+
+def _check_augmentation(r: Recipe) -> None:
+    """What changes maps needs to know their sizes, and leaves something of them."""
+    p = r.pretrain
+    for name in ("flip", "shift", "cutout"):
+        value = getattr(p, name)
+        if value and not r.input_shape:
+            raise RecipeError(
+                f"pretrain.{name} = {str(value).lower()} changes maps, and the recipe names none",
+                hint="input_shape = [28, 28, 1] and [[conv]] tables",
+            )
+    for name in ("shift", "cutout"):
+        value, width = getattr(p, name), r.input_shape[1] if r.input_shape else 65536
+        if value >= width:
+            raise RecipeError(
+                f"pretrain.{name} = {value} leaves nothing of a map {width} wide",
+                hint=f"{name} = {width // 8}",
+            )
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -89,25 +89,57 @@ def conv_forward(shape: LayerShape, weight: Any, x: Any) -> tuple[Any, Any, Any]
     """
     xp = _namespace(x)
     assert shape.conv is not None
-    outside = x[..., :1] * 0.0
-    padded = xp.concatenate([x, outside], -1)
-    patches = padded[..., patch_index(shape)]
-    if shape.conv.kind == "depthwise":
-        y = (patches * weight.T).sum(-2)
-    else:
-        y = patches @ weight.T
-    y = y.clip(0.0)
-    if shape.conv.pool == "mean":
-        y = y.sum(-2) / pool_divisor(shape)
-    else:
-        y = xp.amax(y, -2)
+    y = _windows(shape, weight, x)[1].clip(0.0)
+    y = y.sum(-2) / pool_divisor(shape) if shape.conv.pool == "mean" else xp.amax(y, -2)
     squares = (y * y).sum(-1).sum(-1)
     u = y / (squares + EPS)[..., None, None] ** 0.5
-    cells = cell_matrix(shape)
-    f = (xp.asarray(cells, dtype=u.dtype, device=u.device) if xp is not np else cells) @ u
+    f = _beside(cell_matrix(shape), u) @ u
     f = f.reshape(*f.shape[:-2], -1)
     length = ((f * f).sum(-1) + EPS) ** 0.5
     return u.reshape(*u.shape[:-2], -1), f / length[..., None], squares**0.5 * length
+
+
+def route(shape: LayerShape, y: Any) -> Any:
+    """How much a change before pooling shows after it, through the rectifier: as y, of `windows`.
+
+    y: (..., positions after pooling, positions of a window, channels).  For "max" 1 at the first largest
+    position where that is positive; for "mean" one share at every positive one; 0 elsewhere.
+    """
+    assert shape.conv is not None
+    active = y > 0
+    if shape.conv.pool == "mean":
+        return active / pool_divisor(shape)
+    first = y.argmax(-2)[..., None, :] == _beside(np.arange(y.shape[-2])[:, None], y.argmax(-2))
+    return (active & first) * 1.0
+
+
+def _windows(shape: LayerShape, weight: Any, x: Any) -> tuple[Any, Any]:
+    """What kernels lie on, and W * x before the rectifier.
+
+    Shapes (..., positions after pooling, positions of a window, n_in), of a depthwise layer (taps, channels)
+    in the place of n_in; and (..., positions after pooling, positions of a window, channels).
+    """
+    assert shape.conv is not None
+    padded = _namespace(x).concatenate([x, x[..., :1] * 0.0], -1)
+    patches = padded[..., patch_index(shape)]
+    if shape.conv.kind == "depthwise":
+        return patches, (patches * weight.T).sum(-2)
+    return patches, patches @ weight.T
+
+
+def _over_positions(shape: LayerShape, patches: Any, routes: Any, t: Any) -> Any:
+    """The sum over samples and positions of t at the position's cell times what the kernel lies on.
+
+    patches, routes: of `_windows` and `route`.  t: (..., cells * channels).  Returns (channels, n_in).
+    """
+    assert shape.conv is not None
+    cell = _beside(cell_matrix(shape).argmax(0), t)
+    own = t.reshape(*t.shape[:-1], shape.conv.n_cells, shape.n_out)[..., cell, :]
+    at = (own[..., None, :] * routes).reshape(-1, shape.n_out)
+    if shape.conv.kind == "depthwise":
+        flat = patches.reshape(-1, shape.n_in, shape.n_out)
+        return (at[:, None, :] * flat).sum(0).T
+    return at.T @ patches.reshape(-1, shape.n_in)
 
 
 def similarities(cosine: Any, n_per_class: int, scale: float) -> Any:
@@ -172,9 +204,41 @@ def gradients(prototype: Any, x: Any, u: Any, norm: Any, e: Any, scale: float) -
     """
     t = local_gradient(prototype, u, u @ prototype.T, e) * (u > 0)
     by_weight = (t * (scale / (len(x) * (norm * norm + EPS) ** 0.5))[:, None]).T @ x
-    by_prototype = (scale / len(x)) * (e.T @ u)
+    return by_weight, prototype_gradient(prototype, u, e, scale)
+
+
+def prototype_gradient(prototype: Any, head: Any, e: Any, scale: float) -> Any:
+    """Gradient of the samples' mean loss by prototypes, along the sphere: (n_proto, elements of a head).
+
+    prototype: unit rows.  head: (n, elements), what prototypes see; of a dense layer u.  e: (n, n_proto).
+    """
+    by_prototype = (scale / len(head)) * (e.T @ head)
     along = (by_prototype * prototype).sum(-1)[:, None]
-    return by_weight, by_prototype - along * prototype
+    return by_prototype - along * prototype
+
+
+def head_gradient(prototype: Any, head: Any, norm: Any, e: Any, scale: float) -> Any:
+    """Gradient of the samples' mean loss by f, whose direction is the head: (n, elements of a head).
+
+    prototype: (n_proto, elements), unit rows.  head: (n, elements) and norm: (n,), |f|, of conv_forward.
+    e: (n, n_proto), of error.
+    """
+    factor = scale / (len(head) * (norm * norm + EPS) ** 0.5)
+    return local_gradient(prototype, head, head @ prototype.T, e) * factor[:, None]
+
+
+def conv_gradients(
+    shape: LayerShape, weight: Any, prototype: Any, x: Any, e: Any, scale: float
+) -> tuple[Any, Any]:
+    """Gradients of the mean loss of a convolution: by weights (channels, n_in), by prototypes on the sphere.
+
+    prototype: (n_proto, cells * channels), unit rows.  x: (n, elements of the map).  e: (n, n_proto).
+    """
+    _, head, norm = conv_forward(shape, weight, x)
+    patches, y = _windows(shape, weight, x)
+    t = head_gradient(prototype, head, norm, e, scale)
+    by_weight = _over_positions(shape, patches, route(shape, y), t)
+    return by_weight, prototype_gradient(prototype, head, e, scale)
 
 
 def updated_weight(
@@ -199,6 +263,35 @@ def updated_weight(
     return out
 
 
+def updated_conv_weight(
+    shape: LayerShape,
+    weight: NDArray[np.floating[Any]],
+    x: NDArray[np.floating[Any]],
+    t: NDArray[np.floating[Any]],
+    *,
+    lr: float,
+    norm: float,
+    revive: bool,
+) -> NDArray[np.floating[Any]]:
+    """Convolution's weight (channels, n_in) after one sample's step, as the core takes it; numpy.
+
+    x: (elements of the map,).  t: (cells * channels,), of local_gradient at the head.  norm: |f|, or its
+    running mean where that is larger.  revive: a channel that is silent everywhere takes a tenth of the step
+    that the first position of every window would have, where t would raise it.
+    """
+    if norm == 0:
+        return weight
+    patches, y = _windows(shape, weight, x)
+    routes = route(shape, y)
+    if revive:
+        assert shape.conv is not None
+        dead = ~(y > 0).any((0, 1))
+        routes[:, 0, dead] = REVIVE_RATE / (pool_divisor(shape) if shape.conv.pool == "mean" else 1)
+        t = np.where(np.tile(dead, shape.conv.n_cells), np.minimum(t, 0.0), t)
+    step: NDArray[np.floating[Any]] = _over_positions(shape, patches, routes, t)
+    return weight - lr * shape.n_in * W_RMS**2 / norm * step
+
+
 def updated_prototype(
     prototype: NDArray[np.floating[Any]],
     u: NDArray[np.floating[Any]],
@@ -214,6 +307,15 @@ def updated_prototype(
 
 def _by_class(cosine: Any, n_per_class: int) -> Any:
     return cosine.reshape(*cosine.shape[:-1], -1, n_per_class)
+
+
+def _beside(array: NDArray[Any], x: Any) -> Any:
+    """A constant as numpy or torch array where x is, floating ones in x's precision."""
+    is_float = array.dtype.kind == "f"
+    if isinstance(x, (np.ndarray, np.generic)):
+        return array.astype(x.dtype) if is_float else array
+    dtype = x.dtype if is_float else None
+    return sys.modules["torch"].as_tensor(array, device=x.device, dtype=dtype)
 
 
 def _namespace(x: Any) -> Any:

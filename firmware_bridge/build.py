@@ -26,6 +26,7 @@ LEAN_STACK_BYTES = 576
 _REQUEST = 12  # header and CRC
 _REPLY = 16
 _LAYER_HEAD = 16
+_CONV_HEAD = 36  # more where there are convolutions
 _BLOB_HEAD = 60
 
 
@@ -76,11 +77,13 @@ def model_arena_bytes(network: Network) -> int:
     return network.to_core().model_bytes(network.encoding.to_core())
 
 
-def frame_bytes_for(raw_bytes: int, n_layers: int, n_classes: int) -> int:
-    """The frame memory that every request and reply of such a model fits in."""
-    request = max(4 + raw_bytes, 4 + _BLOB_HEAD + _LAYER_HEAD * n_layers) + _REQUEST
+def frame_bytes_for(network: Network) -> int:
+    """The frame memory that every request and reply of this model fits in."""
+    entry = _LAYER_HEAD + (_CONV_HEAD if network.recipe.conv else 0)
+    table = _BLOB_HEAD + entry * len(network.layers)
+    request = max(4 + network.encoding.raw_bytes, 4 + table) + _REQUEST
     encoded = request + request // 254 + 1
-    return (max(MIN_FRAME, encoded, _REPLY + 4 + 4 * n_classes) + 3) // 4 * 4
+    return (max(MIN_FRAME, encoded, _REPLY + 4 + 4 * len(network.class_names)) + 3) // 4 * 4
 
 
 def options_for(board: Board, network: Network, *, lean: bool = False, **changes: object) -> Options:
@@ -89,7 +92,7 @@ def options_for(board: Board, network: Network, *, lean: bool = False, **changes
     lean: the smallest firmware that trains: what this network does not use is left out, so are storage,
     extras and the runner's commands, and one request is under way at a time. The model comes over the line.
     """
-    frame = frame_bytes_for(network.encoding.raw_bytes, len(network.layers), len(network.class_names))
+    frame = frame_bytes_for(network)
     ring = 16
     while ring < frame and not lean:
         ring *= 2
@@ -114,6 +117,7 @@ def _only_for(network: Network) -> tuple[str, ...]:
         "EHFF_WITH_INT8_PROTOS": network.proto_bits == 8,
         "EHFF_WITH_MULTI": network.config.n_per_class > 1,
         "EHFF_WITH_WINDOW": bool(encoding.features) or encoding.log,
+        "EHFF_WITH_CONV": bool(network.recipe.conv) or (not encoding.features and encoding.segments > 1),
     }
     return (
         *(f"{name}={int(value)}" for name, value in used.items()),

@@ -133,7 +133,7 @@ def _values(network: Network, personal: bool, core: list[str], extra: list[str])
     e, names = network.encoding, [class_name(name) for name in network.class_names]
     model_sources = ["src/edgehff_model.c", *core]
     link_sources = ["src/edgehff_model_link.c", *extra] if extra else []
-    frame = frame_bytes_for(e.raw_bytes, len(network.layers), len(names))
+    frame = frame_bytes_for(network)
     return {
         "VERSION": edgehff.__version__,
         "TITLE": _title(network),
@@ -147,7 +147,7 @@ def _values(network: Network, personal: bool, core: list[str], extra: list[str])
         "SAMPLE": _sample(e),
         "CLASSES": str(len(names)),
         "NAME_BYTES": str(max(map(len, names)) + 1),
-        "LAYERS": str(len(network.layers)),
+        "FIRST_PIECE": f"EHFF_LOAD_FIRST{'_CONV' if network.recipe.conv else ''}({len(network.layers)}u)",
         "LEARNS": str(int(network.proto_bits == 16)),
         "LEARNING": _learning(network, personal),
         "BLOB": ",\n    ".join(", ".join(str(b) for b in blob[i : i + 20]) for i in range(0, len(blob), 20)),
@@ -173,8 +173,11 @@ def _values(network: Network, personal: bool, core: list[str], extra: list[str])
 
 
 def _title(network: Network) -> str:
-    widths = "-".join(map(str, network.config.dims))
-    return f"{network.recipe.arith} network {widths}, {len(network.class_names)} classes"
+    recipe = network.recipe
+    layers = "-".join(map(str, network.config.dims))
+    if recipe.conv:
+        layers = f"{'x'.join(map(str, recipe.input_shape))} -> {recipe.text}"
+    return f"{recipe.arith} network {layers}, {len(network.class_names)} classes"
 
 
 def _sample(e: Encoding) -> str:

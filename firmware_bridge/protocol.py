@@ -27,6 +27,9 @@ _BLOB_FIRST = 60
 _BLOB_LENGTH_AT = 40
 _NO_ARENA = -4
 _LAYER = 16
+_CONV = 36
+_CONV_VERSION = 2
+_DEPTHWISE = 2
 
 
 class Op(IntEnum):
@@ -188,7 +191,7 @@ def pieces(blob: bytes, frame_bytes: int) -> Iterator[tuple[Op, bytes]]:
             hint="take the file from its source again",
         )
     room = frame_bytes - _PUSH_BYTES - frame_bytes // 254
-    first = _BLOB_FIRST + _LAYER * blob[6]
+    first = _arrays_at(blob)
     if first > room:
         raise ModelFileError(
             f"the table of {blob[6]} layers takes a frame of {first + _PUSH_BYTES} bytes, "
@@ -201,18 +204,46 @@ def pieces(blob: bytes, frame_bytes: int) -> Iterator[tuple[Op, bytes]]:
 
 def raw_bytes(blob: bytes) -> int:
     """Bytes of one sample of the blob's model: MODEL_FORMAT.md."""
-    n_layers, arith, proto_bits = blob[6], blob[7], blob[10]
+    arith, proto_bits = blob[7], blob[10]
     n_classes, n_per_class = struct.unpack_from("<HH", blob, 12)
-    (width,) = struct.unpack_from("<I", blob, 44)
     if blob[30:32] == bytes(2):
-        return 2 * int(width)
-    at, prototypes = _BLOB_FIRST + _LAYER * n_layers, n_classes * n_per_class
-    for layer in range(n_layers):
-        n_in, (width,) = width, struct.unpack_from("<I", blob, _BLOB_FIRST + _LAYER * layer)
-        at += width * n_in * (1 + arith)
-        at += prototypes * (2 * width if proto_bits == 16 else width + 2)
+        return 2 * int.from_bytes(blob[44:48], "little")
+    at, prototypes = _arrays_at(blob), n_classes * n_per_class
+    for n_out, n_in, head in _matrices(blob):
+        at += n_out * n_in * (1 + arith)
+        at += prototypes * (2 * head if proto_bits == 16 else head + 2)
     n_time, n_channels = struct.unpack_from("<HH", blob, at + 8)
     return int(n_time) * int(n_channels) * (2 if blob[at] == 2 else 1)
+
+
+def _has_conv(blob: bytes) -> bool:
+    return blob[4] == _CONV_VERSION
+
+
+def _arrays_at(blob: bytes) -> int:
+    """Where the tables of a blob end."""
+    return _BLOB_FIRST + (_LAYER + (_CONV if _has_conv(blob) else 0)) * blob[6]
+
+
+def _matrices(blob: bytes) -> Iterator[tuple[int, int, int]]:
+    """Rows and columns of each layer's weights, and elements of its prototypes."""
+    n_layers, (elements,) = blob[6], struct.unpack_from("<I", blob, 44)
+    for layer in range(n_layers):
+        (n_out,) = struct.unpack_from("<I", blob, _BLOB_FIRST + _LAYER * layer)
+        n_in, head, given = elements, n_out, n_out
+        if _has_conv(blob):
+            fields = struct.unpack_from("<18H", blob, _BLOB_FIRST + _LAYER * n_layers + _CONV * layer)
+            channels, kind, grid, size = (
+                fields[2],
+                fields[3],
+                fields[13] * fields[14],
+                fields[15] * fields[16],
+            )
+            if kind:
+                n_in = fields[4] * fields[5] * (1 if kind == _DEPTHWISE else channels)
+                head, given = n_out * grid, n_out * size
+        yield n_out, n_in, head
+        elements = given
 
 
 def sample(word: int, raw: NDArray[np.generic], wanted: int | None, frame_bytes: int) -> bytes:

@@ -10,6 +10,7 @@ from edgehff.data.sources import load
 from edgehff.data.split import train_test
 from edgehff.export.forms import FORMS, Exported, Proof, proof_of
 from edgehff.export.verify import Parity
+from edgehff.geometry import ConvLayer
 from edgehff.model.encoding import Encoding
 from edgehff.model.float_network import FloatLayer, FloatNetwork
 from edgehff.model.network import Network
@@ -74,8 +75,68 @@ MODELS = {
     "spiked": ("spiked", Recipe(layers=(16, 8), encoder=EncoderRecipe(center=True))),
     "ticks": ("ticks", Recipe(layers=(16, 8))),
     "floats": ("floats", Recipe(layers=(16, 8), encoder=EncoderRecipe(standardize=True))),
+    "maps": (  # 7 rows in windows of 2 leave one over; 3 rows in a grid of 2 cells
+        "digits",
+        Recipe(
+            layers=(),
+            input_shape=(8, 8, 1),
+            conv=(
+                ConvLayer(6, kernel=(2, 2), padding=(0, 0), pool="max", pool_size=(2, 2), grid=(2, 2)),
+                ConvLayer(10, grid=(3, 3)),
+            ),
+        ),
+    ),
+    "signals": (  # one dimension, eight channels
+        "emg",
+        Recipe(
+            layers=(),
+            arith="int8",
+            input_shape=(1, 50, 8),
+            conv=(
+                ConvLayer(
+                    12,
+                    kernel=(1, 5),
+                    stride=(1, 2),
+                    padding=(0, 2),
+                    pool="mean",
+                    pool_size=(1, 3),
+                    grid=(1, 3),
+                ),
+                ConvLayer(10, kernel=(1, 3), padding=(0, 1), grid=(1, 2)),
+            ),
+            encoder=EncoderRecipe(standardize=True),
+        ),
+    ),
+    "depthwise": (  # over maps that are no squares
+        "digits",
+        Recipe(
+            layers=(),
+            prototypes_per_class=3,
+            scale=12.0,
+            join="last",
+            input_shape=(8, 8, 1),
+            conv=(
+                ConvLayer(8, kernel=(3, 2), stride=(1, 2), padding=(2, 0)),
+                ConvLayer(8, "depthwise", pool="mean", pool_size=(2, 1), grid=(2, 1)),
+                ConvLayer(12, kernel=(1, 1), padding=(0, 0), grid=(2, 1)),
+            ),
+        ),
+    ),
+    "parts": (
+        "digits",
+        Recipe(layers=(16, 12), encoder=EncoderRecipe(standardize=True, bias=4096, segments=4)),
+    ),
+    "mixed": (  # a constant channel, and dense layers behind a map of 4 x 2 x 5
+        "digits",
+        Recipe(
+            layers=(24, 16),
+            input_shape=(8, 8, 2),
+            conv=(ConvLayer(5, kernel=(3, 5), pool="max", pool_size=(2, 3)),),
+            encoder=EncoderRecipe(standardize=True, bias=4096, segments=64),
+        ),
+    ),
 }
-"""Name to data and recipe; `small`, with int8 prototypes, and `float` are made of `plain`."""
+"""Name to data and recipe."""
 
 
 @cache
@@ -85,17 +146,16 @@ def data(name: str) -> Dataset:
 
 @cache
 def model(name: str) -> Network | FloatNetwork:
-    if name == "small":
-        return model("plain").with_int8_prototypes()
-    if name == "float":
-        return floated(model("plain"))
+    if name in DERIVED:
+        of, change = DERIVED[name]
+        return change(model(of))
     of, recipe = MODELS[name]
     return trained(recipe.replace(epochs=2), train_rows(data(of)))
 
 
 @cache
 def proof(name: str) -> Proof:
-    of = MODELS[{"small": "plain", "float": "plain"}.get(name, name)][0]
+    of = MODELS[DERIVED.get(name, (name,))[0]][0]
     whole = proof_of(model(name), data(of))
     n = min(ROWS, whole.n_rows)
     raw = np.concatenate([whole.raw[whole.n_rows - n : whole.n_rows], whole.raw[whole.n_rows :]])
@@ -125,6 +185,18 @@ def floated(network: Network) -> FloatNetwork:
         for w in network.layers
     )
     return FloatNetwork(network.recipe.replace(arith="float"), network.class_names, network.encoding, layers)
+
+
+DERIVED = {
+    "small": ("plain", Network.with_int8_prototypes),
+    "float": ("plain", floated),
+    "small-maps": ("depthwise", Network.with_int8_prototypes),
+    "float-maps": ("mixed", floated),
+}
+"""Name to the model that it is made of, and how."""
+
+CONV = ("maps", "signals", "depthwise", "mixed", "small-maps", "float-maps")
+ALL = (*MODELS, *DERIVED)
 
 
 def fresh(layers, n_raw, n_classes=10, raw="uint8", **changes) -> Network:

@@ -7,51 +7,21 @@ their little-endian values; tests/vectors/README.md states both.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-import struct
 import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgehff import fixedpoint
-from edgehff.fixedpoint import NetState, unit
-from edgehff.recipe import ARITHS, JOINS, CoreConfig
+from conv_vectors import convolution_limits, convolution_vectors
+from vector_cases import Json, Rule, config, crc, everyday, expand, expected, hostile, network_case
 
-Json = dict[str, Any]
-Rule = dict[str, Any]
-Rules = Sequence[Rule]
+from edgehff import fixedpoint, fixedpoint_encoder
+from edgehff.fixedpoint import unit
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "vectors"
-LISTED = 16  # arrays up to this length are written out besides their CRC
-
-
-def expand(rule: Rule, n: int) -> list[int]:
-    """The n integers that a rule stands for."""
-    if "cycle" in rule:
-        return [rule["cycle"][i % len(rule["cycle"])] for i in range(n)]
-    if "one_hot" in rule:
-        return [rule["value"] if i == rule["one_hot"] else 0 for i in range(n)]
-    state, out = rule["lcg"], []
-    for _ in range(n):
-        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
-        out.append(((state >> 16) % (2 * rule["limit"] + 1) - rule["limit"]) << rule.get("shift", 0))
-    return out
-
-
-def crc(values: Iterable[int], code: str, start: int = 0) -> int:
-    """CRC-32 of values, each as the little-endian struct code, going on from start."""
-    values = list(values)
-    return zlib.crc32(struct.pack(f"<{len(values)}{code}", *values), start)
-
-
-def expected(values: Sequence[int], code: str) -> Json:
-    """An output array: its CRC-32, and the values where they are few."""
-    out: Json = {"crc32": f"{crc(values, code):08x}"}
-    return out | {"values": list(values)} if len(values) <= LISTED else out
 
 
 # ---- functions ----
@@ -140,13 +110,16 @@ def encoder_case(name: str, raw: str, shape: tuple[int, int], values: Rule, **op
     features, log = options.get("features", []), bool(options.get("log", 0))
     if features:
         rows = [samples[t * n_channels : (t + 1) * n_channels] for t in range(n_time)]
-        f = fixedpoint.window_features(rows, features, options.get("segments", 1), log)
+        f = fixedpoint_encoder.window_features(rows, features, options.get("segments", 1), log)
     else:
-        f = fixedpoint.plain_features(samples, log)
+        f = fixedpoint_encoder.plain_features(samples, log)
+    parts = 1 if features else options.get("segments", 1)
     table = "offset" in options
     offset = expand(options["offset"], len(f)) if table else None
     gain = [abs(g) for g in expand(options["gain"], len(f))] if table else None
-    x = fixedpoint.encode(f, offset, gain, options.get("gain_shift", 0), options.get("bias", 0))
+    x = fixedpoint_encoder.encode(
+        f, offset, gain, options.get("gain_shift", 0), options.get("bias", 0), parts
+    )
     return (
         {"name": name, "raw": raw, "shape": list(shape), "values": values}
         | options
@@ -168,6 +141,8 @@ def encoder_vectors() -> Json:
         encoder_case("plain-log", "int16", (8, 1), {"cycle": [0, -1, 1, 2, -300, 32767, -32768, 77]}, log=1),
         encoder_case("plain-bias", "int8", (5, 2), noise, bias=64),
         encoder_case("plain-table-bias", "int16", (4, 3), wide, bias=-4096, gain_shift=9, **table),
+        encoder_case("plain-bias-segments", "int8", (5, 2), noise, bias=64, segments=5),
+        encoder_case("plain-table-bias-segments", "int16", (4, 3), wide, bias=-4096, segments=4, gain_shift=9, **table),
         encoder_case("plain-table-saturates", "int16", (4, 3), wide, gain_shift=0, **table),
         encoder_case("zeros", "uint8", (4, 1), zero),
         encoder_case("window-mav", "int8", (6, 2), noise, features=["mav"], segments=3),
@@ -189,160 +164,6 @@ def encoder_vectors() -> Json:
 
 
 # ---- networks ----
-
-
-def config_json(c: CoreConfig) -> Json:
-    """A configuration with every field written out, but for an empty join_weight."""
-    plain = dataclasses.asdict(c)
-    plain["dims"], plain["join_weight"] = list(c.dims), list(c.join_weight)
-    return {k: v for k, v in plain.items() if k != "join_weight" or v}
-
-
-def weight_code(c: CoreConfig) -> str:
-    """The struct code of a weight."""
-    return "b" if c.arith == "int8" else "h"
-
-
-def parts(state: NetState) -> Iterable[tuple[list[int], str]]:
-    """Weights, prototypes and scales in the order of files and checksums, each with its struct code."""
-    c = state.config
-    for layer in state.layers:
-        yield [w for row in layer.weight for w in row], weight_code(c)
-        yield [p for row in layer.prototype for p in row], "h" if c.proto_bits == 16 else "b"
-        if c.proto_bits == 8:
-            yield layer.scale, "H"
-
-
-def weights_crc32(state: NetState) -> int:
-    """The name of a model."""
-    value = 0
-    for values, code in parts(state):
-        value = crc(values, code, value)
-    return value
-
-
-def state_crc32(state: NetState) -> int:
-    """weights_crc32, going on over the counters and rates."""
-    c = state.config
-    words = [state.step, c.seed, c.lr_w, c.lr_p, c.kappa, *(layer.norm_sum for layer in state.layers)]
-    return crc(words, "I", weights_crc32(state))
-
-
-def blob(state: NetState) -> bytes:
-    """The board's file of a network without encoder, as firmware_bridge/MODEL_FORMAT.md lays it out."""
-    c = state.config
-    body = b"".join(struct.pack(f"<{len(v)}{code}", *v) for v, code in parts(state))
-    layers = b"".join(
-        struct.pack("<4I", len(s.weight), s.norm_sum, s.updates, w)
-        for s, w in zip(state.layers, c.join_weight or (256,) * c.n_layers, strict=True)
-    )
-    head = struct.pack(
-        "<IH6BHHIHHIHHIIII12x",
-        0x46464845, 1, c.n_layers, ARITHS.index(c.arith), JOINS.index(c.join), c.cap + 2 * c.revive,
-        c.proto_bits, state.first_layer, c.n_classes, c.n_per_class, c.kappa, c.margin, c.gate,
-        c.lr_w, c.lr_p, 0, c.seed, state.step, 64 + len(layers) + len(body), c.dims[0],
-    )  # fmt: skip
-    whole = head + layers + body
-    return whole + struct.pack("<I", zlib.crc32(whole))
-
-
-def fill(state: NetState, weights: Rules, prototypes: Sequence[Rules], scales: Rules) -> None:
-    """Write weights and scales, one rule a layer, and prototypes, one rule each: a layer's last goes on."""
-    n_protos = state.config.n_classes * state.config.n_per_class
-    for layer, rule in zip(state.layers, weights, strict=False):
-        n_in = len(layer.weight[0])
-        flat = expand(rule, n_in * len(layer.weight))
-        layer.weight = [flat[i * n_in : (i + 1) * n_in] for i in range(len(layer.weight))]
-    for layer, rules in zip(state.layers, prototypes, strict=False):
-        rows = {str(r): expand(r, len(layer.weight)) for r in rules}
-        layer.prototype = [list(rows[str(rules[min(p, len(rules) - 1)])]) for p in range(n_protos)]
-    for layer, rule in zip(state.layers, scales, strict=False):
-        layer.scale = expand(rule, n_protos)
-
-
-def network_case(
-    name: str,
-    config: CoreConfig,
-    samples: list[Json],
-    steps: int,
-    *,
-    weights: Rules = (),
-    prototypes: Sequence[Rules] = (),
-    scales: Rules = (),
-    first_layer: int = 0,
-    start_step: int = 0,
-    show_blob: bool = False,
-) -> Json:
-    """Train `steps` steps, step t on sample t modulo their number, then ask for the answer to the next."""
-    state = fixedpoint.init(config)
-    case: Json = {"name": name, "config": config_json(config), "samples": samples, "steps": steps}
-    optional = {"weights": list(weights), "prototypes": [list(p) for p in prototypes], "scales": list(scales)}
-    case |= {k: v for k, v in optional.items() if v}
-    case |= {k: v for k, v in (("first_layer", first_layer), ("start_step", start_step)) if v}
-    fresh = weights_crc32(state) if config.proto_bits == 16 else 0
-    fill(state, weights, prototypes, scales)
-    state.first_layer, state.step = first_layer, start_step
-    n = config.dims[0]
-    inputs = [expand(s["x"], n) if "x" in s else unit(expand(s["a"], n))[0] for s in samples]
-    order = [t % len(samples) for t in range(steps + 1)]
-    predictions = [fixedpoint.train(state, inputs[i], samples[i]["label"]) for i in order[:-1]]
-    x = inputs[order[-1]]
-    scores = fixedpoint.run(state, x)
-    limit = fixedpoint.W_LIMIT[config.arith]
-    file = blob(state)
-    result: Json = {
-        "fresh_weights_crc32": f"{fresh:08x}",
-        "predictions": expected(predictions, "H"),
-        "weights_crc32": f"{weights_crc32(state):08x}",
-        "state_crc32": f"{state_crc32(state):08x}",
-        "updates": [layer.updates for layer in state.layers],
-        "saturated": [sum(abs(w) == limit for row in layer.weight for w in row) for layer in state.layers],
-        "norm_sum": [layer.norm_sum for layer in state.layers],
-        "answer": scores.index(max(scores)),
-        "scores": expected(scores, "i"),
-        "layer_scores": expected(layer_scores(state, x), "i"),
-        "blob_bytes": len(file),
-        "blob_crc32": f"{zlib.crc32(file):08x}",
-    }
-    if show_blob:
-        result["blob"] = file.hex()
-    return case | {"expected": result}
-
-
-def layer_scores(state: NetState, x: Sequence[int]) -> list[int]:
-    """Each layer's logits for x."""
-    out: list[int] = []
-    for layer in state.layers:
-        x = unit(fixedpoint.forward(state.config, layer.weight, x))[0]
-        out += fixedpoint.logits(state.config, fixedpoint.cosines(state.config, layer, x))
-    return out
-
-
-def everyday(n_classes: int, count: int, seed: int) -> list[Json]:
-    """Random samples that come again, each with its own label: learnable, so that the gate closes."""
-    return [{"a": {"lcg": seed + 7919 * i, "limit": 999}, "label": i % n_classes} for i in range(count)]
-
-
-def hostile(n_in: int, n_classes: int, seed: int) -> list[Json]:
-    """All zero, one-hot, all equal, alternating and random vectors, with labels that contradict."""
-    rules: list[Rule] = [{"cycle": [0]}, {"one_hot": 0, "value": 5}, {"one_hot": n_in - 1, "value": -9},
-                         {"cycle": [77]}, {"cycle": [-1]}, {"cycle": [255, -255]},
-                         {"lcg": seed, "limit": 999}]  # fmt: skip
-    return [{"a": rules[i % 7], "label": (i * 5 + i // 7) % n_classes} for i in range(14)]
-
-
-def config(dims: Sequence[int], n_classes: int, **changes: Any) -> CoreConfig:
-    """A configuration with every field set here, whatever the defaults become."""
-    plain: Json = {
-        "arith": "int8",
-        "n_per_class": 1,
-        "join": "sum_logp",
-        "cap": True,
-        "revive": True,
-        "kappa": 17728,
-    }
-    plain |= {"margin": 0, "gate": 4915, "lr_w": 6554, "lr_p": 1638, "seed": 1}
-    return CoreConfig(dims=tuple(dims), n_classes=n_classes, **(plain | changes))
 
 
 def network_vectors() -> Json:
@@ -480,7 +301,8 @@ def dump(value: Any, indent: str = "") -> str:
 def vectors() -> dict[str, str]:
     """Each file's text by its name."""
     makers = {"functions": function_vectors, "encoders": encoder_vectors, "networks": network_vectors}
-    makers["limits"] = limit_vectors
+    makers |= {"limits": limit_vectors, "convolutions": convolution_vectors}
+    makers["convolution_limits"] = convolution_limits
     return {f"{name}.json": dump(make()) + "\n" for name, make in makers.items()}
 
 

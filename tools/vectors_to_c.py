@@ -19,6 +19,10 @@ RAW = {"uint8": "EHFF_RAW_U8", "int8": "EHFF_RAW_I8", "int16": "EHFF_RAW_I16"}
 FEATURES = {"mav": "EHFF_FEAT_MAV", "rms": "EHFF_FEAT_RMS", "wl": "EHFF_FEAT_WL"}
 
 
+KINDS = ("dense", "conv", "depthwise")
+POOLS = ("none", "max", "mean")
+
+
 class Header:
     """Lines of C, with a fresh name for every array."""
 
@@ -130,6 +134,22 @@ def encoders(h: Header, files: Sequence[Json]) -> None:
     h.table("encoder_case", "encoder_cases", rows)
 
 
+def convs(h: Header, c: Json) -> str:
+    """The table of convolutions of a configuration, a row a layer; NULL where there are none."""
+    rows = []
+    for i, v in enumerate(c.get("conv", [])):
+        fields = [
+            *(c["input_shape"] if i == 0 else (0, 0, 0)),
+            KINDS.index(v["kind"]),
+            *v["kernel"],
+            *v["stride"],
+        ]
+        fields += [*v["padding"], POOLS.index(v["pool"]), *v["pool_size"], *v["grid"], 0, 0, 0]
+        rows.append(f"{{{', '.join(map(str, fields))}}}")
+    empty = f"{{{', '.join('0' * 18)}}}"
+    return h.array("ehff_conv", rows + [empty] * (len(c["dims"]) - 1 - len(rows)) if rows else [])
+
+
 def networks(h: Header, files: Sequence[Json]) -> None:
     """The table of networks."""
     rows = []
@@ -138,6 +158,7 @@ def networks(h: Header, files: Sequence[Json]) -> None:
             c, want = case["config"], case["expected"]
             fields = [
                 h.array("uint32_t", unsigned(c["dims"])),
+                convs(h, c),
                 h.array("uint16_t", map(str, c.get("join_weight", []))),
                 len(c["dims"]) - 1,
                 RECIPES[c["arith"]],

@@ -124,6 +124,54 @@ def file_(output: Output, model: Path | None, data: str | None) -> None:
     )
 
 
+@bench.command()
+@click.argument("recipe_path", metavar="RECIPE", type=click.Path(path_type=Path))
+@click.option("--data", metavar="NAME|PATH", help="In place of the recipe's.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's pretrain.epochs.")
+@click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda", help="Of torch.")
+@common_options
+@pass_output
+def backprop(
+    output: Output, recipe_path: Path, data: str | None, seeds: int, epochs: int | None, device: str
+) -> None:
+    """RECIPE's network in float, trained layer by layer and end to end by backpropagation: test accuracy.
+
+    Both with the settings of [pretrain], from the same start values and in the same order.
+    """
+    from edgehff.bench import backprop as measured
+    from edgehff.cli.train import checked_device, recipe_of
+    from edgehff.data.sources import load
+    from edgehff.errors import InputError
+    from edgehff.extras import require
+
+    require("torch", "torch")
+    checked_device(device)
+    recipe = recipe_of(recipe_path, data, {"arith": "float", "epochs": epochs})
+    if not recipe.data:
+        raise InputError("the recipe names no data set", hint="--data digits")
+    whole = load(recipe.data, notice=output.say)
+    events = measured.run(recipe, whole, seeds, device)
+    total = len(measured.WAYS) * seeds * recipe.pretrain.epochs
+    document = _last(output, events, total, "passes")
+    if output.json:
+        output.print_document(document)
+        return
+    output.table(
+        f"{whole.name}, {document['layers']}, {document['epochs']} passes, {seeds} seed(s), test accuracy %",
+        ("trained", "mean", "each seed", "seconds"),
+        [
+            (
+                name,
+                f"{100 * r['accuracy']:.2f}",
+                ", ".join(f"{100 * value:.2f}" for value in r["accuracies"]),
+                f"{r['seconds']:.1f}",
+            )
+            for name, r in document["results"].items()
+        ],
+    )
+
+
 def measure_personalize(output: Output, data: Any, workers: int | None = None) -> dict[str, Any]:
     """Run the benchmark with a progress bar; the summary, with seconds."""
     from edgehff.bench import personalize as measured

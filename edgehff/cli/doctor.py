@@ -31,6 +31,12 @@ TOOLS = (
     ("qemu-system-arm", "Arm boards, emulated", "apt install qemu-system-arm"),
     ("qemu-system-riscv32", "RISC-V boards, emulated", "apt install qemu-system-misc"),
     ("qemu-system-avr", "AVR boards, emulated", "apt install qemu-system-misc"),
+    (
+        "aarch64-linux-gnu-gcc",
+        "tests of the core on 64-bit Arm",
+        "apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+    ),
+    ("qemu-aarch64-static", "64-bit Arm programs, emulated", "apt install qemu-user-static"),
 )
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 TOOL_TIMEOUT_S = 10

@@ -42,7 +42,8 @@ def inspect(output: Output, file: Path) -> None:
         ("raw samples", f"{encoder['raw']}, encoder in the graph: {_encoder(encoder)}"),
         ("gives", f"{', '.join(meta['outputs'])}: cosines of {len(meta['class_names'])} classes"),
         ("classes", ", ".join(meta["class_names"])),
-        ("layers", " -> ".join(map(str, meta["sizes"]))),
+        ("layers", _layers(meta)),
+        *([("maps", _maps(meta["maps"]))] if meta.get("maps") else []),
         ("arithmetic it came from", f"{meta['arith']}, prototypes of {meta['prototype_bits']} bits"),
         ("norm", meta["norm"]),
         ("weights", meta["weights_crc32"]),
@@ -54,6 +55,17 @@ def inspect(output: Output, file: Path) -> None:
     counts = ", ".join(f"{n} {name}" for name, n in document["operators"].items()) or "none"
     rows.append(("operators outside of delegates" if "delegates" in document else "operators", counts))
     output.table(str(file), ("what", "is"), rows)
+
+
+def _maps(maps: list[list[int]]) -> str:
+    """The maps that convolutions take and give, height x width x channels."""
+    return " -> ".join(" x ".join(map(str, sizes)) for sizes in maps)
+
+
+def _layers(meta: dict[str, Any]) -> str:
+    """Sizes in a row: of convolutions their maps, height x width x channels."""
+    maps = ["x".join(map(str, sides)) for sides in meta["maps"]]
+    return " -> ".join([*maps, *map(str, meta["sizes"][len(maps) :])])
 
 
 def _encoder(encoder: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgehff.train.events import EpochDone, Trained
 
 ENCODER_OPTIONS = ("features", "segments", "log", "center", "standardize")
-FLOAT_OPTIONS = ("optimizer", "batch_size", "weight_decay", "dropout")
+FLOAT_OPTIONS = ("optimizer", "batch_size", "weight_decay", "dropout", "flip", "shift", "cutout")
 SHARED_OPTIONS = ("epochs", "lr", "lr_prototypes", "lr_final")
 """Set pretrain's field where arith is "float", and the recipe's own of that name elsewhere."""
 
@@ -53,6 +53,10 @@ SHARED_OPTIONS = ("epochs", "lr", "lr_prototypes", "lr_final")
 @click.option("--batch-size", type=int, help="With float: samples of one step.")
 @click.option("--weight-decay", type=float, help="With float: of the weights.")
 @click.option("--dropout", type=float, help="With float: share of a layer's inputs.")
+@click.option("--flip/--no-flip", default=None, help="With float: mirror half of the maps.")
+@click.option("--shift", type=int, help="With float: move maps by up to so many pixels or frames.")
+@click.option("--cutout", type=int, help="With float: a square of this side of each map is set to zero.")
+@click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda", help="With float: of torch.")
 @click.option(
     "--validation", type=float, metavar="FRACTION", help="Hold this share of the training rows out."
 )
@@ -69,6 +73,7 @@ def train(
     model: Path,
     validation: float | None,
     without_group: tuple[int, ...],
+    device: str,
     **options: Any,
 ) -> None:
     r"""Train a network on the training rows of a data set, and save it.
@@ -99,8 +104,8 @@ def train(
         kept, out = holdout(rows, validation, recipe.seed)
         rows, held = rows.rows(kept), rows.rows(out)
     output.say(f"{whole.name}: {len(rows)} samples, {whole.n_classes} classes")
-    output.say(f"layers {' -> '.join(map(str, recipe.widths))}, {recipe.arith}, seed {recipe.seed}")
-    epochs, done = _run(output, recipe, rows, held)
+    output.say(f"layers {recipe.text}, {recipe.arith}, seed {recipe.seed}")
+    epochs, done = _run(output, recipe, rows, held, device)
     file.save(done.network, model)
     document = _document(model, whole.name, epochs, done)
     if output.json:
@@ -170,6 +175,16 @@ def recipe_of(path: Path | None, data: str | None, options: dict[str, Any]) -> R
     return recipes.from_dict(table | given, "options")
 
 
+def checked_device(device: str) -> None:
+    """InputError where this torch has no such device."""
+    import torch
+
+    from edgehff.errors import InputError
+
+    if device != "cpu" and not (device in ("cuda", "cuda:0") and torch.cuda.is_available()):
+        raise InputError(f"torch {torch.__version__} has no device {device!r} here", hint="--device cpu")
+
+
 def _integers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
@@ -183,7 +198,7 @@ def _gate(text: str) -> float | str:
 
 
 def _run(
-    output: Output, recipe: Recipe, rows: Dataset, held: Dataset | None
+    output: Output, recipe: Recipe, rows: Dataset, held: Dataset | None, device: str
 ) -> tuple[list[EpochDone], Trained[Any]]:
     from edgehff.extras import require
     from edgehff.train import local
@@ -196,7 +211,8 @@ def _run(
         require("torch", "torch")
         from edgehff.train import float as in_float
 
-        events, passes = in_float.train(recipe, rows, held), recipe.pretrain.epochs
+        checked_device(device)
+        events, passes = in_float.train(recipe, rows, held, device=device), recipe.pretrain.epochs
     else:
         events, passes = local.train(recipe, rows, held), recipe.epochs
     with output.progress(passes * len(rows), "training") as bar:

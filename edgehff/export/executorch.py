@@ -21,7 +21,8 @@ from torch.nn import functional
 
 from edgehff.errors import CheckFailed
 from edgehff.export import metadata
-from edgehff.export.program import LOG2_STEPS, Program, ProgramLayer, program_of
+from edgehff.export.program import LOG2_STEPS, Program, ProgramLayer, cell_size, cell_sums, program_of
+from edgehff.geometry import LayerShape
 from edgehff.model.exact import Z_LIMIT
 from edgehff.model.float_network import FloatNetwork
 from edgehff.model.network import Network
@@ -112,11 +113,11 @@ class InferenceModule(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Similarities, joined and of each layer."""
-        x = self.encode(x)
+        x = self.as_map(self.encode(x))
         total, each = None, []
         for i, layer in enumerate(self.program.layers):
-            x = self.direction(i, x)
-            similarity = self.similarity(i, x)
+            x, u = self.outputs(i, x)
+            similarity = self.similarity(i, u)
             each.append(similarity)
             if layer.share or (total is None and i + 1 == self.n_layers):
                 part = similarity * layer.share
@@ -124,9 +125,29 @@ class InferenceModule(nn.Module):
         assert total is not None
         return (total, *each)
 
-    def direction(self, i: int, x: Tensor) -> Tensor:
-        """The layer's direction u."""
+    def as_map(self, x: Tensor) -> Tensor:
+        """Values in the order (height, width, channels) as a map of (channels, height, width)."""
+        if not self.program.maps:
+            return x
+        if self.program.constant_channel is not None:
+            value, parts = self.program.constant_channel
+            x = functional.pad(x.reshape(-1, parts, x.shape[1] // parts), (0, 1), value=value)
+        return x.reshape(-1, *self.program.maps[0]).permute(0, 3, 1, 2)
+
+    def outputs(self, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the next layer takes, and the layer's direction u."""
+        layer = self.program.layers[i]
+        if layer.shape.conv is not None:
+            y = self._pooled(layer.shape, self._convolved(i, layer.shape, x))
+            return y, self.direction(i, self._flat(self._cells(i, layer.shape, y), layer.shape.head))
+        if x.dim() > 2:  # behind a convolution
+            x = self._flat(x, layer.shape.n_in)
         y = functional.relu(functional.linear(x, self._get(f"weight_{i}"), getattr(self, f"bias_{i}", None)))
+        u = self.direction(i, y)
+        return u, u
+
+    def direction(self, i: int, y: Tensor) -> Tensor:
+        """The features brought to length 1."""
         squares = functional.linear(y * y, self._get(f"ones_{i}"))
         return y * torch.rsqrt(squares + self.program.eps)
 
@@ -148,9 +169,43 @@ class InferenceModule(nn.Module):
             x = self._window(x)
         elif e.log:
             x = (torch.log(functional.relu(x) + 1.0) - torch.log(functional.relu(-x) + 1.0)) * LOG2_STEPS
-        if not self.has_offset:
-            return x
-        return torch.clamp((x - self._get("offset")) * self._get("gain"), -Z_LIMIT, Z_LIMIT)
+        if self.has_offset:
+            x = torch.clamp((x - self._get("offset")) * self._get("gain"), -Z_LIMIT, Z_LIMIT)
+        return x
+
+    def _flat(self, x: Tensor, width: int) -> Tensor:
+        """A map as (batch, width), copied first: XNNPACK leaves a reshape of what lies in another order."""
+        return x.contiguous().reshape(-1, width)
+
+    def _convolved(self, i: int, shape: LayerShape, x: Tensor) -> Tensor:
+        conv = shape.conv
+        assert conv is not None
+        groups = conv.channels if conv.kind == "depthwise" else 1
+        weight = self._get(f"weight_{i}")
+        return functional.relu(
+            functional.conv2d(x, weight, stride=conv.stride, padding=conv.padding, groups=groups)
+        )
+
+    def _pooled(self, shape: LayerShape, y: Tensor) -> Tensor:
+        """Windows that do not overlap; a mean's own divisor has no meaning here."""
+        assert shape.conv is not None
+        if shape.conv.pool == "max":
+            return functional.max_pool2d(y, shape.conv.pool_size)
+        return functional.avg_pool2d(y, shape.conv.pool_size) if shape.conv.pool == "mean" else y
+
+    def _cells(self, i: int, shape: LayerShape, y: Tensor) -> Tensor:
+        """The map over its grid: (batch, channels, grid's height, width), sums times one factor."""
+        assert shape.conv is not None
+        assert shape.map_out is not None
+        if shape.map_out[:2] == shape.conv.grid:
+            return y
+        size = cell_size(shape)
+        if size is not None:
+            return functional.avg_pool2d(y, size)
+        # contiguous: or portable kernels copy the matrix for every channel
+        wide = functional.linear(y.contiguous(), self._get(f"columns_{i}"))
+        turned = wide.transpose(2, 3).contiguous()
+        return functional.linear(turned, self._get(f"rows_{i}")).transpose(2, 3)
 
     def _window(self, x: Tensor) -> Tensor:
         e = self.program.encoding
@@ -178,7 +233,11 @@ class InferenceModule(nn.Module):
         if layer.bias is not None:
             self._add(f"bias_{i}", layer.bias)
         self._add(f"prototypes_{i}", layer.prototypes * layer.prototype_scales[:, None])
-        self._add(f"ones_{i}", np.ones((1, layer.weight.shape[0])))
+        self._add(f"ones_{i}", np.ones((1, layer.shape.head)))
+        if layer.shape.conv is not None and cell_size(layer.shape) is None:
+            rows, columns = cell_sums(layer.shape)
+            self._add(f"rows_{i}", rows)
+            self._add(f"columns_{i}", columns)
 
     def _add(self, name: str, value: NDArray[Any]) -> None:
         self.register_buffer(name, torch.from_numpy(np.array(value, dtype=np.float32, order="C")))

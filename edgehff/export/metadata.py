@@ -32,6 +32,7 @@ def metadata_of(network: Network | FloatNetwork, program: Program, target: dict[
         "prototype_bits": bits,
         "class_names": list(network.class_names),
         "sizes": [e.n_features, *network.recipe.widths],
+        "maps": [list(shape) for shape in program.maps],
         "prototypes_per_class": program.n_per_class,
         "scale": program.scale,
         "join": network.recipe.join,
@@ -94,6 +95,10 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
+def _is_map(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_count, value))
+
+
 def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and len(value) > 0 and all(map(fits, value))
 
@@ -108,6 +113,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "class_names": _list_of(_is_text),
     "outputs": _list_of(_is_text),
     "sizes": _list_of(_is_count),
+    "maps": lambda value: value == [] or _list_of(_is_map)(value),
     "sample_shape": _list_of(_is_count),
     "max_batch": lambda value: value is None or _is_count(value),
     "encoder": lambda value: (

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgehff.export import metadata
-from edgehff.export.program import LOG2_STEPS, Program, ProgramLayer, program_of
+from edgehff.export.program import LOG2_STEPS, Program, ProgramLayer, cell_size, cell_sums, program_of
+from edgehff.geometry import LayerShape
 from edgehff.model.exact import Z_LIMIT
 from edgehff.model.float_network import FloatNetwork
 from edgehff.model.network import Network
@@ -165,9 +166,10 @@ def _log2(g: _Graph, size: str, unit: int, name: str) -> str:
 
 def _layers(g: _Graph, program: Program, x: str) -> None:
     total = ""
+    x = _as_map(g, program, x)
     for i, layer in enumerate(program.layers):
-        x = _direction(g, program, layer, i, x)
-        similarity = _similarity(g, program, layer, i, x)
+        x, u = _outputs(g, program, layer, i, x)
+        similarity = _similarity(g, program, layer, i, u)
         if layer.share == 0:
             continue
         part = g.node("Mul", [similarity, g.constant(f"share_{i}", layer.share)], f"part_{i}")
@@ -177,14 +179,77 @@ def _layers(g: _Graph, program: Program, x: str) -> None:
     g.node("Identity", [total], "similarity")
 
 
-def _direction(g: _Graph, program: Program, layer: ProgramLayer, i: int, x: str) -> str:
+def _as_map(g: _Graph, program: Program, x: str) -> str:
+    """Values in the order (height, width, channels) as a map of (channels, height, width)."""
+    if not program.maps:
+        return x
+    if program.constant_channel is not None:
+        value, parts = program.constant_channel
+        cut = g.node("Reshape", [x, g.constant("parts_shape", np.array([0, parts, -1]))], "parts")
+        behind = g.constant("behind", np.array([0, 0, 0, 0, 0, 1]))
+        x = g.node("Pad", [cut, behind, g.constant("constant_channel", value)], "parts_constant")
+    height, width, channels = program.maps[0]
+    cut = g.node("Reshape", [x, g.constant("map_shape", np.array([0, height, width, channels]))], "map_last")
+    return g.node("Transpose", [cut], "map", perm=[0, 3, 1, 2])
+
+
+def _outputs(g: _Graph, program: Program, layer: ProgramLayer, i: int, x: str) -> tuple[str, str]:
+    """What the next layer takes, and the direction that the prototypes see."""
     scale = np.array(layer.weight_scale, np.float32)
-    values = layer.weight.T if layer.weight.dtype == np.int8 else layer.weight.T * scale
-    weight = g.matrix(f"weight_{i}", np.ascontiguousarray(values), scale)
+    values = layer.weight if layer.weight.dtype == np.int8 else layer.weight * scale
+    if layer.shape.conv is not None:
+        weight = g.matrix(f"weight_{i}", values, scale)
+        y = _pooled(g, layer.shape, i, _convolved(g, layer.shape, i, x, weight))
+        f = _cells(g, layer.shape, i, y)
+        return y, _direction(g, program, i, g.node("Flatten", [f], f"head_{i}"))
+    if i > 0 and program.layers[i - 1].shape.conv is not None:
+        x = g.node("Flatten", [x], f"flat_{i}")
+    weight = g.matrix(f"weight_{i}", np.ascontiguousarray(values.T), scale)
     y = g.node("MatMul", [x, weight], f"y_{i}")
     if layer.bias is not None:
         y = g.node("Add", [y, g.constant(f"bias_{i}", layer.bias)], f"y_{i}_biased")
-    y = g.node("Relu", [y], f"relu_{i}")
+    u = _direction(g, program, i, g.node("Relu", [y], f"relu_{i}"))
+    return u, u
+
+
+def _convolved(g: _Graph, shape: LayerShape, i: int, x: str, weight: str) -> str:
+    conv = shape.conv
+    assert conv is not None
+    y = g.node(
+        "Conv",
+        [x, weight],
+        f"y_{i}",
+        kernel_shape=conv.kernel,
+        strides=conv.stride,
+        pads=[*conv.padding, *conv.padding],
+        group=conv.channels if conv.kind == "depthwise" else 1,
+    )
+    return g.node("Relu", [y], f"relu_{i}")
+
+
+def _pooled(g: _Graph, shape: LayerShape, i: int, y: str) -> str:
+    """Windows that do not overlap; a mean's own divisor has no meaning here."""
+    assert shape.conv is not None
+    kind = {"none": "", "max": "MaxPool", "mean": "AveragePool"}[shape.conv.pool]
+    size = shape.conv.pool_size
+    return g.node(kind, [y], f"pool_{i}", kernel_shape=size, strides=size) if kind else y
+
+
+def _cells(g: _Graph, shape: LayerShape, i: int, y: str) -> str:
+    """The map over its grid: (n, channels, grid's height, width), sums times one factor."""
+    assert shape.conv is not None
+    assert shape.map_out is not None
+    if shape.map_out[:2] == shape.conv.grid:
+        return y
+    size = cell_size(shape)
+    if size is not None:
+        return g.node("AveragePool", [y], f"cells_{i}", kernel_shape=size, strides=size)
+    rows, columns = cell_sums(shape)
+    high = g.node("MatMul", [g.constant(f"rows_{i}", rows), y], f"row_cells_{i}")
+    return g.node("MatMul", [high, g.constant(f"columns_{i}", columns.T)], f"cells_{i}")
+
+
+def _direction(g: _Graph, program: Program, i: int, y: str) -> str:
     squares = g.node("Mul", [y, y], f"squares_{i}")
     total = g.node("ReduceSum", [squares, g.constant("features_axis", np.array([1]))], f"norm_{i}_square")
     raised = g.node("Add", [total, g.constant("eps", program.eps)], f"norm_{i}_eps")

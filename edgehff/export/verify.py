@@ -24,8 +24,9 @@ the very weights of the model. Graphs in float32 were seen to differ by 1e-6."""
 
 BOUND = 2e-3
 """A cosine: how close the C core's two best classes must lie where a file answers otherwise. The core rounds
-features to integers and directions to 2^-14, which moves its similarities by 1e-4 to 5e-4, and those of
-samples that hardly move a layer by up to 1.6e-3; `outliers` counts what it moved by more than this."""
+features to integers and directions to 2^-14, which moves its similarities by 1e-4 to 6e-4. Behind sixteen
+convolutions, or of samples that hardly move a layer, it is up to 1.6e-3; `outliers` counts what it moved by
+more than this."""
 
 MIN_AGREEMENT = 0.999
 """Share of samples to be answered as the core does. One may always differ, however few there are."""

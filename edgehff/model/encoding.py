@@ -204,7 +204,7 @@ def fit_encoding(x: NDArray[Any], recipe: EncoderRecipe) -> Encoding:
         raw="int16" if scale is not None else _raw_type(x),
         shape=_window(x.shape[1:], recipe),
         features=recipe.features,
-        segments=recipe.segments if recipe.features else 1,
+        segments=recipe.segments if recipe.features or recipe.bias else 1,
         log=recipe.log,
         bias=recipe.bias,
         input_scale=scale,

@@ -27,8 +27,10 @@ def encoded(encoding: Encoding, raw: NDArray[Any]) -> Float:
     if encoding.offset is not None and encoding.gain is not None:
         z = np.clip((z - encoding.offset) * (encoding.gain / 2.0**encoding.gain_shift), -Z_LIMIT, Z_LIMIT)
     if encoding.bias:
-        z = np.concatenate([z, np.full((len(z), 1), float(encoding.bias))], axis=1)
-    return z
+        parts = 1 if encoding.features else encoding.segments
+        cut = z.reshape(len(z), parts, -1)
+        z = np.concatenate([cut, np.full((len(z), parts, 1), float(encoding.bias))], axis=2)
+    return z.reshape(len(z), -1)
 
 
 def _plain(e: Encoding, x: Float) -> Float:

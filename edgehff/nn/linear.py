@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgehff import spec
-from edgehff.errors import ShapeError
+from edgehff.geometry import LayerShape
+from edgehff.nn.layer import HFFLayer, LocalPass
 
 
-class LocalPass(NamedTuple):
-    """What one pass of a batch of n samples through a layer gives.
-
-    u: (n, n_out), the directions that the next layer gets.
-    similarities: (n, n_classes), the layer's answers before it learns.
-    norm: (n,), |y|.
-    learned: from how many samples the layer learns: those that the gate lets through.
-    """
-
-    u: Tensor
-    similarities: Tensor
-    norm: Tensor
-    learned: int
-
-
-class HFFLinear(nn.Module):
+class HFFLinear(HFFLayer):
     """A dense layer that classifies by cosine against its own prototypes, and learns from its own error.
 
     Shapes: x (n, n_in), rows unit or zero; u (n, n_out); label (n,), int64.
@@ -51,28 +35,24 @@ class HFFLinear(nn.Module):
         gate: float | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        self.n_per_class, self.scale, self.margin, self.gate = n_per_class, scale, margin, gate
-        self.weight = nn.Parameter(torch.randn(n_out, n_in, generator=generator) * (2 / n_in) ** 0.5)
-        self.prototypes = nn.Parameter(torch.randn(n_classes, n_per_class, n_out, generator=generator))
-        self.normalize()
+        super().__init__(
+            LayerShape(n_in, n_out, n_out),
+            n_classes,
+            n_per_class=n_per_class,
+            scale=scale,
+            margin=margin,
+            gate=gate,
+            generator=generator,
+        )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The direction u of relu(W x). What learns elsewhere gets no gradient from here: x is detached."""
-        u: Tensor = spec.forward(self.weight, x.detach())[0]
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(u, u, |y|) of relu(W x): prototypes see the direction itself."""
+        u, norm = spec.forward(self.weight, x)
+        return u, u, norm
+
+    def head(self, u: Tensor) -> Tensor:
+        """The direction itself, (n, n_out)."""
         return u
-
-    def similarities(self, u: Tensor) -> Tensor:
-        """Class similarities of a direction, (n, n_classes), cosines."""
-        out: Tensor = spec.similarities(u @ self._rows.T, self.n_per_class, self.scale)
-        return out
-
-    def loss(self, x: Tensor, label: Tensor) -> Tensor:
-        """Mean local loss, in nats, for autograd; the gate is not in it."""
-        u, _ = spec.forward(self.weight, x.detach())
-        rows = self._rows / (self._rows * self._rows).sum(-1, keepdim=True).sqrt()
-        losses: Tensor = spec.loss(u @ rows.T, label, self.n_per_class, self.scale, self.margin)
-        return losses.mean()
 
     @torch.no_grad()
     def local_gradient(self, x: Tensor, label: Tensor) -> LocalPass:
@@ -83,25 +63,8 @@ class HFFLinear(nn.Module):
         Raises:
             ShapeError: there is no sample.
         """
-        if not len(x):
-            raise ShapeError("a batch without samples", hint="give one row a sample")
         u, norm = spec.forward(self.weight, x)
-        cosine = u @ self._rows.T
-        similarity = spec.similarities(cosine, self.n_per_class, self.scale)
-        e = spec.error(cosine, label, self.n_per_class, self.scale, self.margin)
-        learned = len(x)
-        if self.gate is not None:
-            unsure = spec.lead(similarity, label) < self.gate
-            e, learned = e * unsure[:, None], int(unsure.sum())
+        e, similarity, learned = self._errors(u, label)
         by_weight, by_prototype = spec.gradients(self._rows, x, u, norm, e, self.scale)
         self.weight.grad, self.prototypes.grad = by_weight, by_prototype.reshape(self.prototypes.shape)
         return LocalPass(u, similarity, norm, learned)
-
-    @torch.no_grad()
-    def normalize(self) -> None:
-        """Bring the prototypes back on the sphere, after a step."""
-        self.prototypes.div_(self.prototypes.norm(dim=-1, keepdim=True))
-
-    @property
-    def _rows(self) -> Tensor:
-        return self.prototypes.flatten(0, 1)

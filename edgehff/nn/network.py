@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from edgehff.model.encoding import Encoding
 from edgehff.model.float_network import FloatLayer, FloatNetwork, join_shares
+from edgehff.nn.conv import HFFConv2d
+from edgehff.nn.layer import HFFLayer
 from edgehff.nn.linear import HFFLinear
 from edgehff.recipe import Recipe
 
@@ -17,7 +19,7 @@ from edgehff.recipe import Recipe
 class HFFNetwork(nn.Module):
     """HFF layers, joined as a recipe says; inputs are encoded unit vectors, (n, n_in), float32.
 
-    layers: HFFLinear, from the input on.
+    layers: HFFConv2d and then HFFLinear, from the input on.
     """
 
     def __init__(
@@ -26,26 +28,25 @@ class HFFNetwork(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.n_classes = n_classes
-        dims = (n_in, *recipe.widths)
+        options: dict[str, Any] = {
+            "n_per_class": recipe.prototypes_per_class,
+            "scale": recipe.scale,
+            "margin": recipe.margin,
+            "gate": recipe.gate,
+            "generator": generator,
+        }
         self.layers = nn.ModuleList(
-            HFFLinear(
-                a,
-                b,
-                n_classes,
-                n_per_class=recipe.prototypes_per_class,
-                scale=recipe.scale,
-                margin=recipe.margin,
-                gate=recipe.gate,
-                generator=generator,
-            )
-            for a, b in pairwise(dims)
+            HFFLinear(shape.n_in, shape.n_out, n_classes, **options)
+            if shape.conv is None or shape.map_in is None
+            else HFFConv2d(shape.map_in, shape.conv, n_classes, **options)
+            for shape in recipe.shapes(n_in)
         )
 
     def layer_similarities(self, x: Tensor) -> Tensor:
         """Each layer's class similarities, (n, n_layers, n_classes)."""
         out = []
         for layer in self.layers:
-            assert isinstance(layer, HFFLinear)
+            assert isinstance(layer, HFFLayer)
             x = layer(x)
             out.append(layer.similarities(x))
         return torch.stack(out, 1)
@@ -67,7 +68,7 @@ class HFFNetwork(nn.Module):
         norm_means: list[float] | None = None,
         step: int = 0,
     ) -> FloatNetwork:
-        """The network as data, copied.  norm_means: mean |y| of each layer over training samples."""
+        """The network as data, copied.  norm_means: mean norm of each layer over training samples."""
         means = norm_means or [0.0] * len(self.layers)
         layers = []
         for layer, mean in zip(self.layers, means, strict=True):

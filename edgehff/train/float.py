@@ -11,24 +11,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgehff import spec
 from edgehff.core import ONE, sizes
 from edgehff.data.dataset import Dataset
 from edgehff.errors import DataError, RecipeError
+from edgehff.geometry import LayerShape
 from edgehff.model.encoding import fit_encoding
 from edgehff.model.float_network import FloatNetwork
-from edgehff.nn import HFFLinear, HFFNetwork
+from edgehff.nn import HFFLayer, HFFNetwork
 from edgehff.recipe import PretrainRecipe, Recipe
+from edgehff.train.augment import augmented, is_on
 from edgehff.train.events import Advanced, EpochDone, Trained
 from edgehff.train.local import pass_order
 from edgehff.train.metrics import accuracy
 
 _ROWS = 4096
-_SMALL = 1 << 22
+_ELEMENTS = 1 << 23
+"""Of the largest map before pooling, of the rows that go through a network at once when it is measured."""
+_SMALL = 1 << 24
 """Products of one step's largest matrix multiplication, below which threads cost more than they save."""
+_BLOCK = 31 << 20
+"""Bytes: once so large a block was freed, glibc keeps smaller ones, and maps are not paged in every step."""
 
 
-def optimizer_of(layer: HFFLinear, p: PretrainRecipe) -> torch.optim.Optimizer:
+def optimizer_of(layer: HFFLayer, p: PretrainRecipe) -> torch.optim.Optimizer:
     """One layer's optimizer; the first group holds the weights, the second the prototypes."""
     groups = [
         {"params": [layer.weight], "lr": p.lr},
@@ -44,13 +49,20 @@ def decayed(p: PretrainRecipe, step: int, steps: int) -> float:
 
 
 def train(
-    recipe: Recipe, rows: Dataset, validation: Dataset | None = None
+    recipe: Recipe,
+    rows: Dataset,
+    validation: Dataset | None = None,
+    *,
+    device: str = "cpu",
+    learner: type[Learner] | None = None,
 ) -> Iterator[Advanced | EpochDone | Trained[FloatNetwork]]:
     """Train a new float network on rows, recipe.pretrain.epochs times; the last event is Trained.
 
     A batch passes the layers once; each takes its step from its own error before the next one's turn is over:
     no gradient leaves a layer, and the next gets the direction from before the step. The same seed gives the
     same network on the same machine and torch; across machines only the accuracy is alike.
+
+    device: of torch.  learner: who takes the steps; Learner, unless something is measured against it.
 
     Raises:
         RecipeError: recipe.arith is not "float".
@@ -62,30 +74,32 @@ def train(
     p = recipe.pretrain
     encoding = fit_encoding(rows.x, recipe.encoder)
     encoder = encoding.to_core()
-    x = torch.from_numpy(encoder.encode(encoding.quantize_raw(rows.x)))
+    x = torch.from_numpy(encoder.encode(encoding.quantize_raw(rows.x))).to(device)
     sizes(recipe.replace(arith="int16").core_config(encoder.n_features, rows.n_classes))
-    y = torch.from_numpy(rows.y.astype(np.int64))
+    y = torch.from_numpy(rows.y.astype(np.int64)).to(device)
     held = None if validation is None else encoder.encode(encoding.quantize_raw(validation.x))
     generator = torch.Generator().manual_seed(recipe.seed)
-    network = HFFNetwork(recipe, encoder.n_features, rows.n_classes, generator)
-    learner = _Learner(network, p, math.ceil(len(rows) / p.batch_size) * p.epochs, recipe.seed)
-    seconds, steps = 0.0, 0
+    network = HFFNetwork(recipe, encoder.n_features, rows.n_classes, generator).to(device)
+    steps = math.ceil(len(rows) / p.batch_size) * p.epochs
+    learns = (learner or Learner)(network, p, steps, recipe.seed)
+    torch.empty(_BLOCK, dtype=torch.uint8)
+    seconds, samples = 0.0, 0
     threads = torch.get_num_threads()
-    largest = p.batch_size * max(layer.weight.numel() for layer in learner.layers)
+    largest = p.batch_size * max(layer.weight.numel() * _positions(layer.shape) for layer in learns.layers)
     for epoch in range(p.epochs):
-        order = torch.from_numpy(pass_order(len(rows), recipe.seed, epoch))
+        order = torch.from_numpy(pass_order(len(rows), recipe.seed, epoch)).to(device)
         right = 0
         for at in torch.split(order, p.batch_size):
             began = time.perf_counter()
             torch.set_num_threads(1 if largest < _SMALL else threads)
             try:
-                right += learner.learn(x[at] / ONE, y[at])
+                right += learns.learn(x[at] / ONE, y[at])
             finally:
                 torch.set_num_threads(threads)
             seconds += time.perf_counter() - began
-            steps += len(at)
+            samples += len(at)
             yield Advanced(len(at))
-        means = norm_means(network, x)
+        means = norm_means(network, x) if epoch + 1 == p.epochs else []
         finite = all(torch.isfinite(q).all() for q in network.parameters())
         if not finite or not all(map(math.isfinite, means)):
             raise DataError(f"pass {epoch + 1} made weights infinite", hint="a smaller pretrain.lr")
@@ -95,12 +109,12 @@ def train(
             validation=None
             if held is None or validation is None
             else accuracy(predict(network, held), validation.y),
-            updates=tuple(n / len(rows) for n in learner.learned),
+            updates=tuple(n / len(rows) for n in learns.learned),
             saturated=0.0,
         )
-        learner.learned = [0] * recipe.n_layers
-    data = network.to_data(rows.class_names, encoding, norm_means=means, step=steps)
-    yield Trained(data, steps, seconds)
+        learns.learned = [0] * recipe.n_layers
+    data = network.to_data(rows.class_names, encoding, norm_means=means, step=samples)
+    yield Trained(data, samples, seconds)
 
 
 def trained(recipe: Recipe, rows: Dataset) -> FloatNetwork:
@@ -113,12 +127,12 @@ def trained(recipe: Recipe, rows: Dataset) -> FloatNetwork:
 
 @torch.no_grad()
 def norm_means(network: HFFNetwork, x: Tensor) -> list[float]:
-    """Mean of |y| of each layer over encoded samples, int16 Q14, shape (n, n_in)."""
+    """Mean norm of each layer over encoded samples, int16 Q14, shape (n, n_in): |y|, of convolutions |f|."""
     totals = [0.0] * len(network.layers)
-    for part in torch.split(x, _ROWS):
+    for part in torch.split(x, _rows(network)):
         u = part / ONE
-        for i, layer in enumerate(network.layers):
-            u, norm = spec.forward(layer.weight, u)
+        for i, layer in enumerate(_layers(network)):
+            u, _, norm = layer.parts(u)
             totals[i] += float(norm.sum())
     return [total / len(x) for total in totals]
 
@@ -126,16 +140,36 @@ def norm_means(network: HFFNetwork, x: Tensor) -> list[float]:
 @torch.no_grad()
 def predict(network: HFFNetwork, x: NDArray[np.int16]) -> NDArray[np.int64]:
     """The class of each encoded sample, int16 Q14, shape (n, n_in)."""
-    parts = [network(part / ONE).argmax(1) for part in torch.split(torch.from_numpy(x), _ROWS)]
-    answers: NDArray[np.int64] = torch.cat(parts).numpy()
+    device = next(network.parameters()).device
+    parts = torch.split(torch.from_numpy(x), _rows(network))
+    answers: NDArray[np.int64] = (
+        torch.cat([network(part.to(device) / ONE).argmax(1) for part in parts]).cpu().numpy()
+    )
     return answers
 
 
-class _Learner:
+def _layers(network: HFFNetwork) -> list[HFFLayer]:
+    return [layer for layer in network.layers if isinstance(layer, HFFLayer)]
+
+
+def _positions(shape: LayerShape) -> int:
+    """How often a layer's matrix is used on one sample."""
+    if shape.conv is None or shape.map_in is None:
+        return 1
+    return math.prod(shape.conv.before_pooling(*shape.map_in[:2]))
+
+
+def _rows(network: HFFNetwork) -> int:
+    """Rows that are measured at once."""
+    largest = max(layer.shape.n_out * _positions(layer.shape) for layer in _layers(network))
+    return max(16, min(_ROWS, _ELEMENTS // largest))
+
+
+class Learner:
     """Takes steps: the layers' optimizers and their schedule."""
 
     def __init__(self, network: HFFNetwork, p: PretrainRecipe, steps: int, seed: int) -> None:
-        self.layers = [layer for layer in network.layers if isinstance(layer, HFFLinear)]
+        self.layers = _layers(network)
         self.network, self.p, self.step, self.steps = network, p, 0, steps
         self.optimizers = [optimizer_of(layer, p) for layer in self.layers]
         self.generator = torch.Generator().manual_seed(seed)
@@ -144,16 +178,11 @@ class _Learner:
     @torch.no_grad()
     def learn(self, x: Tensor, label: Tensor) -> int:
         """One step of every layer from a batch; how many samples were right before it."""
-        factor = decayed(self.p, self.step, self.steps)
-        similarities = []
+        x, similarities = self._changed(x), []
         for i, (layer, optimizer) in enumerate(zip(self.layers, self.optimizers, strict=True)):
             seen = self._dropped(x)
             passed = layer.local_gradient(seen, label)
-            for group, lr in zip(optimizer.param_groups, (self.p.lr, self.p.lr_prototypes), strict=True):
-                group["lr"] = lr * factor
-            layer.weight.mul_(1 - self.p.lr * factor * self.p.weight_decay)
-            optimizer.step()
-            layer.normalize()
+            self._move(layer, optimizer)
             similarities.append(passed.similarities)
             self.learned[i] += passed.learned
             x = passed.u
@@ -161,8 +190,21 @@ class _Learner:
         answers = self.network.join(torch.stack(similarities, 1)).argmax(1)
         return int((answers == label).sum())
 
+    def _move(self, layer: HFFLayer, optimizer: torch.optim.Optimizer) -> None:
+        """A layer's step along the gradients that stand in it."""
+        factor = decayed(self.p, self.step, self.steps)
+        for group, lr in zip(optimizer.param_groups, (self.p.lr, self.p.lr_prototypes), strict=True):
+            group["lr"] = lr * factor
+        layer.weight.mul_(1 - self.p.lr * factor * self.p.weight_decay)
+        optimizer.step()
+        layer.normalize()
+
+    def _changed(self, x: Tensor) -> Tensor:
+        map_in = self.network.recipe.input_shape
+        return augmented(x, map_in, self.p, self.generator) if map_in and is_on(self.p) else x
+
     def _dropped(self, x: Tensor) -> Tensor:
         if not self.p.dropout:
             return x
-        kept = torch.rand(x.shape, generator=self.generator) >= self.p.dropout
+        kept = (torch.rand(x.shape, generator=self.generator) >= self.p.dropout).to(x.device)
         return torch.nn.functional.normalize(x * kept, dim=1)

@@ -6,9 +6,16 @@ import subprocess
 from itertools import pairwise
 
 import pytest
+from conftest import Host
 from machine import Machine
 
+from edgehff.core import Net
+from edgehff.geometry import ConvLayer
+from edgehff.model.encoding import Encoding
+from edgehff.model.network import Network
+from edgehff.recipe import Recipe
 from firmware_bridge.boards import board, boards
+from firmware_bridge.build import build, factory_blob, options_for
 from firmware_bridge.client import Device
 from firmware_bridge.emulator import emulated
 from firmware_bridge.protocol import Has, Which
@@ -68,6 +75,25 @@ def test_a_whole_epoch(name, firmware, data):
         assert device.steps() == len(pairs) == 1437
         hello = device.line.begin(30)
         assert 0 < hello.stack_used <= hello.stack_bytes
+
+
+@pytest.mark.parametrize("lean", [False, True], ids=["whole", "lean"])
+def test_a_process_trains_a_network_of_convolutions(data, tmp_path, lean):
+    conv = (ConvLayer(4, pool="max", pool_size=(2, 2), grid=(2, 2)), ConvLayer(4, "depthwise", grid=(3, 3)))
+    recipe = Recipe(layers=(8,), conv=conv, input_shape=(8, 8, 1))
+    net = Net(recipe.core_config(64, 10))
+    network = Network.from_core(net, recipe, data.network.class_names, Encoding("uint8", (64, 1)))
+    process, blob = board("host_pty"), factory_blob(network)
+    elf = build(process, options_for(process, network, lean=lean), tmp_path / "firmware")
+    host, pairs, tests = Host(network, blob), data.pairs(40), data.pairs(10, start=1000)
+    with Device(emulated(process, elf), patience=20, deadline=60) as device:
+        device.connect(30)
+        device.push(blob)
+        assert device.crc() == host.crc
+        assert list(device.train(pairs)) == host.train(pairs)
+        assert device.crc() == host.crc
+        assert list(device.predict(raw for raw, _ in tests)) == host.predict(tests)
+        assert device.pull() == host.saved()
 
 
 def test_the_process_saves_and_goes_back(firmware, data, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from builds import run
 
 from edgehff.core import Net
+from edgehff.geometry import ConvLayer
 from edgehff.model.encoding import Encoding
 from edgehff.model.network import Network
 from edgehff.recipe import EncoderRecipe, Recipe, lr_p_of, lr_w_of
@@ -19,14 +20,18 @@ NAMES = {
     "plain": ("zero", "one", "two", "three"),
     "window": ('quote " and \\', "*/ x", "%s%n ??/", "naïve 東京"),
     "frozen": ("a", "b"),
+    "maps": ("up", "down", "left"),
 }
 
 
 @cache
 def network(kind):
-    """plain: int8, 64 bytes. window: int16, standardized features. frozen: int8 prototypes, no learning."""
+    """plain: int8, 64 bytes. window: int16, standardized features. frozen: int8 prototypes, no learning.
+
+    maps: int16, convolutions of both kinds over 8 x 8 values and a constant channel, and a dense layer.
+    """
     rng = np.random.default_rng(1)
-    names, arith = NAMES[kind], "int16" if kind == "window" else "int8"
+    names, arith = NAMES[kind], "int16" if kind in ("window", "maps") else "int8"
     if kind == "window":
         n, low, high = 15, -3000, 3000
         table = {"offset": rng.integers(-9, 9, n).astype(np.int32), "gain": np.full(n, 900, np.uint16)}
@@ -34,8 +39,14 @@ def network(kind):
         encoding = Encoding("int16", (20, 3), **shape, **table)
     else:
         low, high = 0, 17
-        encoding = Encoding("uint8", (64, 1))
+        encoding = Encoding("uint8", (64, 1), **({"segments": 64, "bias": 9} if kind == "maps" else {}))
     recipe = Recipe(layers=(16, 9), arith=arith, encoder=EncoderRecipe(), seed=4)
+    if kind == "maps":
+        conv = (
+            ConvLayer(6, kernel=(3, 2), padding=(1, 0), pool="max", pool_size=(2, 2), grid=(2, 2)),
+            ConvLayer(6, "depthwise", pool="mean", pool_size=(2, 1)),
+        )
+        recipe = recipe.replace(layers=(9,), conv=conv, input_shape=(8, 8, 2))
     net = Net(recipe.core_config(encoding.n_features, len(names)))
     x = rng.integers(low, high, (40, encoding.n_raw)).astype(encoding.raw)
     net.train(encoding.to_core().encode(x), (np.arange(40) % len(names)).astype(np.uint16))

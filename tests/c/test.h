@@ -46,9 +46,10 @@ void test_encoder(void);
 void test_blob(void);
 void test_loader(void);
 void test_classes(void);
+void test_conv(void);
 
 /* Network v of a few that differ in recipe, prototypes and encoder, in test.arena; its blob is in test.blob. */
-#define VARIANTS 9
+#define VARIANTS 15 /* from the tenth on with a convolution */
 #define VARIANT_IN 9
 #define VARIANT_CLASSES 3
 typedef struct {

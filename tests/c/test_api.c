@@ -5,9 +5,22 @@ static const uint32_t small_dims[3] = {SMALL_IN, 5, 4};
 
 ehff_config test_small_config(void)
 {
-    ehff_config c = {
-        small_dims, NULL, 2,    EHFF_INT8, EHFF_JOIN_SUM_LOGP, EHFF_CAP | EHFF_REVIVE, 16, SMALL_CLASSES, 1, 17728, 819,
-        4915,       6554, 1638, 7};
+    ehff_config c = {small_dims,
+                     NULL,
+                     NULL,
+                     2,
+                     EHFF_INT8,
+                     EHFF_JOIN_SUM_LOGP,
+                     EHFF_CAP | EHFF_REVIVE,
+                     16,
+                     SMALL_CLASSES,
+                     1,
+                     17728,
+                     819,
+                     4915,
+                     6554,
+                     1638,
+                     7};
     return c;
 }
 

@@ -17,8 +17,8 @@ static ehff_encoder blob_encoder(void)
 /* A network with no field at its default, in test.arena. */
 static ehff_net *blob_net(uint8_t proto_bits)
 {
-    ehff_config c = {dims, join_weight, 3,    EHFF_INT16, EHFF_JOIN_WEIGHTED, EHFF_REVIVE, 16, 3, 2, 30001, 801,
-                     4001, 7001,        1501, 99};
+    ehff_config c = {dims, NULL, join_weight, 3,    EHFF_INT16, EHFF_JOIN_WEIGHTED, EHFF_REVIVE, 16, 3, 2, 30001,
+                     801,  4001, 7001,        1501, 99};
     ehff_net *net = NULL;
     int16_t x[9] = {0};
     uint16_t i;
@@ -213,7 +213,9 @@ static void check_fields(void)
     const uint32_t weights = 60 + 3 * 16;
     forge(24, 4, 7002, EHFF_OK, "lr_w");
     forge(0, 1, 'e', EHFF_ERR_FORMAT, "magic");
-    forge(4, 2, EHFF_BLOB_VERSION + 1, EHFF_ERR_FORMAT, "version");
+    forge(4, 2, 0, EHFF_ERR_FORMAT, "version 0");
+    forge(4, 2, EHFF_BLOB_CONV_VERSION + 1, EHFF_ERR_FORMAT, "a newer version");
+    forge(4, 2, EHFF_BLOB_CONV_VERSION, EHFF_ERR_SHAPE, "weights for a table of convolutions");
     forge(6, 1, 0, EHFF_ERR_SHAPE, "no layers");
     forge(6, 1, EHFF_MAX_LAYERS + 1, EHFF_ERR_FORMAT, "too many layers");
     forge(6, 1, 2, EHFF_ERR_FORMAT, "fewer layers than the bytes");

@@ -8,12 +8,13 @@ from builds import ROOT, run
 from test_c_targets import BARE, TARGETS
 
 CORE = ROOT / "firmware_bridge" / "core"
-REFUSED = {  # by each switch: two layers, int16, int8 prototypes, two a class, logarithm, window
-    "EHFF_MAX_LAYERS=1": "0 1 1 1 1 1",
-    "EHFF_WITH_INT16=0": "1 0 1 1 1 1",
-    "EHFF_WITH_INT8_PROTOS=0": "1 1 0 1 1 1",
-    "EHFF_WITH_MULTI=0": "1 1 1 0 1 1",
-    "EHFF_WITH_WINDOW=0": "1 1 1 1 0 0",
+REFUSED = {  # by each switch: two layers, int16, int8 prototypes, two a class, log, window, convolution, bias in it
+    "EHFF_MAX_LAYERS=1": "0 1 1 1 1 1 1 1",
+    "EHFF_WITH_INT16=0": "1 0 1 1 1 1 1 1",
+    "EHFF_WITH_INT8_PROTOS=0": "1 1 0 1 1 1 1 1",
+    "EHFF_WITH_MULTI=0": "1 1 1 0 1 1 1 1",
+    "EHFF_WITH_WINDOW=0": "1 1 1 1 0 0 1 1",
+    "EHFF_WITH_CONV=0": "1 1 1 1 1 1 0 0",
 }
 PROGRAM = r"""
 #include <stdio.h>
@@ -23,8 +24,9 @@ int main(void)
 {
     static const uint32_t dims[3] = {9, 6, 5};
     static const int32_t offset[8] = {3, -3, 0, 9, 1, 2, 70000, -70000};
+    static const ehff_conv conv = {3, 3, 1, EHFF_CONV, 3, 3, 1, 1, 1, 1, EHFF_POOL_NONE, 1, 1, 1, 1, 0, 0, 0};
     static const uint16_t gain[8] = {1, 40000, 3, 7, 65535, 9, 11, 65535};
-    ehff_config c = {dims, NULL, 1, EHFF_INT8, EHFF_JOIN_SUM_LOGP, EHFF_CAP | EHFF_REVIVE, 16, 3, 1,
+    ehff_config c = {dims, NULL, NULL, 1, EHFF_INT8, EHFF_JOIN_SUM_LOGP, EHFF_CAP | EHFF_REVIVE, 16, 3, 1,
                      30000, 900, 6000, 80000, 1600, 7};
     ehff_encoder e = {EHFF_RAW_U8, EHFF_ENC_PLAIN, 0, 0, 3, 77, 8, 1, 1, offset, gain};
     ehff_sizes s;
@@ -52,6 +54,12 @@ int main(void)
     window = e;
     window.kind = EHFF_ENC_WINDOW;
     window.features = EHFF_FEAT_MAV;
+    printf("%d ", ehff_encoder_sizes(&window, NULL, NULL, NULL) == EHFF_OK);
+    other = c;
+    other.conv = &conv;
+    printf("%d ", ehff_net_sizes(&other, &s) == EHFF_OK);
+    window = e;
+    window.n_segments = 2;
     printf("%d\n", ehff_encoder_sizes(&window, NULL, NULL, NULL) == EHFF_OK);
     if (ehff_net_init(&c, arena, sizeof arena, &net) != EHFF_OK) return 1;
     for (i = 0; i < 200; i++) {
@@ -97,10 +105,10 @@ def said(tmp_path_factory):
 @pytest.mark.toolchain
 def test_what_is_left_out_is_refused_and_the_rest_keeps_its_bits(said):
     allowed, results = said([])
-    assert allowed == "1 1 1 1 1 1"
+    assert allowed == "1 1 1 1 1 1 1 1"
     for switch, expected in REFUSED.items():
         assert said([switch]) == [expected, results], switch
-    assert said(REFUSED) == ["0 0 0 0 0 0", results]
+    assert said(REFUSED) == ["0 0 0 0 0 0 0 0", results]
 
 
 @pytest.mark.toolchain

@@ -10,6 +10,7 @@ typedef struct {
     uint16_t n_per_class;
     uint8_t recipe, flags;
     const ehff_encoder *encoder;
+    const ehff_conv *conv;
 } shape;
 
 static const int32_t offsets[24] = {3, -4, 5, 70000};
@@ -17,17 +18,21 @@ static const uint16_t gains[24] = {1000, 2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
                                    13,   14, 15, 16, 17, 18, 19, 20, 21, 22, 23};
 static const ehff_encoder plain = {EHFF_RAW_U8, EHFF_ENC_PLAIN, 0, 1, 0, 0, 24, 1, 1, NULL, NULL};
 static const ehff_encoder table = {EHFF_RAW_I8, EHFF_ENC_PLAIN, 0, 0, 2, 50, 23, 1, 1, offsets, gains};
+static const ehff_conv conv[2] = {{4, 6, 1, EHFF_CONV, 3, 3, 1, 1, 1, 1, EHFF_POOL_MAX, 2, 2, 1, 3, 0, 0, 0}, {0}};
+static const ehff_conv convs[2] = {{2, 4, 3, EHFF_CONV, 1, 2, 1, 1, 0, 1, EHFF_POOL_NONE, 1, 1, 2, 2, 0, 0, 0},
+                                   {0, 0, 0, EHFF_DEPTHWISE, 2, 2, 1, 2, 0, 0, EHFF_POOL_NONE, 1, 1, 1, 2, 0, 0, 0}};
 static const shape shapes[] = {
-    {{24, 5, 4}, 1, EHFF_INT8, EHFF_CAP, NULL},    {{24, 5, 3}, 3, EHFF_INT16, EHFF_REVIVE, NULL},
-    {{24, 5, 4}, 1, EHFF_INT8, 0, &plain},         {{24, 3, 7}, 2, EHFF_INT16, EHFF_CAP, &table},
-    {{24, 2, 1}, 1, EHFF_INT8, EHFF_CAP, &plain},  {{24, 2, 1}, 1, EHFF_INT16, EHFF_CAP, &table},
-    {{24, 1, 1}, 64, EHFF_INT8, EHFF_CAP, &table},
+    {{24, 5, 4}, 1, EHFF_INT8, EHFF_CAP, NULL, NULL},      {{24, 5, 3}, 3, EHFF_INT16, EHFF_REVIVE, NULL, NULL},
+    {{24, 5, 4}, 1, EHFF_INT8, 0, &plain, NULL},           {{24, 3, 7}, 2, EHFF_INT16, EHFF_CAP, &table, NULL},
+    {{24, 2, 1}, 1, EHFF_INT8, EHFF_CAP, &plain, NULL},    {{24, 2, 1}, 1, EHFF_INT16, EHFF_CAP, &table, NULL},
+    {{24, 1, 1}, 64, EHFF_INT8, EHFF_CAP, &table, NULL},   {{24, 3, 4}, 2, EHFF_INT8, EHFF_CAP, &table, conv},
+    {{24, 2, 2}, 3, EHFF_INT16, EHFF_REVIVE, NULL, convs}, {{24, 2, 2}, 1, EHFF_INT8, EHFF_CAP, &plain, convs},
 };
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
 static ehff_config config_of(const shape *s, uint16_t n_classes)
 {
-    ehff_config c = {s->dims, NULL, 2, 0, EHFF_JOIN_LAST, 0, 16, 3, 1, 17728, 801, 4001, 7001, 1501, 1234};
+    ehff_config c = {s->dims, s->conv, NULL, 2, 0, EHFF_JOIN_LAST, 0, 16, 3, 1, 17728, 801, 4001, 7001, 1501, 1234};
     c.recipe = s->recipe;
     c.flags = s->flags;
     c.n_classes = n_classes;
@@ -79,6 +84,13 @@ static uint32_t make_model(const shape *s, uint32_t bytes, ehff_model *m)
     return n;
 }
 
+/* Elements of a layer's prototypes. */
+static uint32_t head_of(const shape *s, uint32_t l)
+{
+    const ehff_conv *c = s->conv == NULL || s->conv[l].kind == EHFF_DENSE ? NULL : s->conv + l;
+    return s->dims[l + 1] * (c == NULL ? 1 : (uint32_t)c->grid_h * c->grid_w);
+}
+
 /* What the blob in test.blob becomes with a class more: into test.other. A fresh network gives its prototypes. */
 static uint32_t spliced(const shape *s)
 {
@@ -88,13 +100,16 @@ static uint32_t spliced(const shape *s)
     ehff_net *fresh = NULL;
     uint32_t l, i, at, n = 0, old, new;
     CHECK(ehff_net_init(&c, test.arena, sizeof test.arena, &fresh) == EHFF_OK);
-    at = EHFF_LOAD_FIRST(2);
+    at = s->conv == NULL ? EHFF_LOAD_FIRST(2) : EHFF_LOAD_FIRST_CONV(2);
     for (i = 0; i < at; i++) to[n++] = from[i];
     for (l = 0; l < 2; l++) {
         const int16_t *p = (const int16_t *)ehff_net_protos(fresh, (uint8_t)l);
-        old = 3u * s->n_per_class * s->dims[l + 1];
-        new = 4u * s->n_per_class * s->dims[l + 1];
-        for (i = 0; i < s->dims[l] * s->dims[l + 1] * (s->recipe == EHFF_INT8 ? 1 : 2) + old * 2; i++)
+        const uint32_t head = head_of(s, l);
+        ehff_layer_stats stats;
+        CHECK(ehff_net_layer_stats(fresh, (uint8_t)l, &stats) == EHFF_OK);
+        old = 3u * s->n_per_class * head;
+        new = 4u * s->n_per_class * head;
+        for (i = 0; i < stats.n_in * stats.n_out * (s->recipe == EHFF_INT8 ? 1 : 2) + old * 2; i++)
             to[n++] = from[at++];
         for (i = old; i < new; i++) {
             to[n++] = (uint8_t)p[i];

@@ -40,8 +40,14 @@ static void check_settings(void)
     ENCODER_GIVES(gain, NULL, EHFF_ERR_NULL);
     e.kind = EHFF_ENC_PLAIN;
     CHECK(ehff_encoder_sizes(&e, NULL, NULL, NULL) == EHFF_ERR_RANGE);
-    e.features = 0;
+    e.features = 0; /* the bias stands behind each of the segments */
+    CHECK(ehff_encoder_sizes(&e, NULL, &n, NULL) == EHFF_OK && n == 15);
+    e.n_segments = 5; /* 12 values do not divide by 5 */
+    CHECK(ehff_encoder_sizes(&e, NULL, NULL, NULL) == EHFF_ERR_SHAPE);
+    e.n_segments = 3;
+    e.bias = 0;
     CHECK(ehff_encoder_sizes(&e, NULL, NULL, NULL) == EHFF_ERR_RANGE);
+    e.bias = 100;
     e.n_segments = 1;
     CHECK(ehff_encoder_sizes(&e, NULL, &n, NULL) == EHFF_OK && n == 13);
     e.n_time = 32768; /* 65,536 values and the bias are one too many */

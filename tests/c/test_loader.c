@@ -6,6 +6,7 @@
 
 static uint32_t room[ROOM];
 static const uint32_t dims[3] = {VARIANT_IN, 4, 3};
+static const ehff_conv conv[2] = {{3, 3, 1, EHFF_CONV, 2, 2, 1, 1, 1, 0, EHFF_POOL_MEAN, 1, 2, 3, 1, 0, 0, 0}, {0}};
 static const int32_t offsets[8] = {-5, 0, 700, -2147483647, 9, 8, 7, 6};
 static const uint16_t gains[8] = {1, 65535, 3, 4, 500, 6, 7, 8};
 static const ehff_encoder encoders[2] = {
@@ -15,12 +16,13 @@ static const ehff_encoder encoders[2] = {
 
 test_variant test_make_variant(uint32_t v)
 {
-    ehff_config c = {dims, NULL,  2,    EHFF_INT16, EHFF_JOIN_SUM_LOGP, EHFF_CAP, 16, VARIANT_CLASSES, 2, 17728, 801,
-                     4001, 70001, 1501, 99};
+    ehff_config c = {dims, NULL, NULL,  2,    EHFF_INT16, EHFF_JOIN_SUM_LOGP, EHFF_CAP, 16, VARIANT_CLASSES, 2, 17728,
+                     801,  4001, 70001, 1501, 99};
     test_variant made = {NULL, NULL, 0, 2 * VARIANT_IN};
     int16_t x[VARIANT_IN] = {0};
     uint16_t i;
     uint8_t l;
+    if (v >= 9) c.conv = conv;
     if (v % 3 == 0) c.recipe = EHFF_INT8;
     if (v % 3 == 2) c.proto_bits = 8;
     CHECK(ehff_net_init(&c, test.arena, sizeof test.arena, &made.net) == EHFF_OK);
@@ -35,8 +37,8 @@ test_variant test_make_variant(uint32_t v)
             ehff_net_proto_scales(made.net, l)[i] = (uint16_t)(i * 1000 + l);
         }
     CHECK(ehff_net_set_first_layer(made.net, 1) == EHFF_OK);
-    if (v >= 3) {
-        made.encoder = &encoders[v >= 6];
+    if (v % 9 >= 3) {
+        made.encoder = &encoders[v % 9 >= 6];
         made.raw_bytes = 24;
     }
     made.blob_bytes = ehff_net_blob_bytes(made.net, made.encoder);
@@ -83,9 +85,11 @@ static uint32_t piece(int32_t size, uint32_t *s)
 static int load_pieces(const uint8_t *blob, uint32_t n, int32_t size, uint8_t *arena, uint32_t arena_bytes,
                        ehff_model *model, ehff_loader *loader)
 {
+    const uint32_t first =
+        blob[4] == EHFF_BLOB_CONV_VERSION ? EHFF_LOAD_FIRST_CONV((uint32_t)2) : EHFF_LOAD_FIRST((uint32_t)2);
     uint32_t s = n * 77 + (uint32_t)size, some = piece(size, &s), at;
     int status;
-    if (some < EHFF_LOAD_FIRST(2)) some = EHFF_LOAD_FIRST(2);
+    if (some < first) some = first;
     if (some > n) some = n;
     status = ehff_load_begin(loader, model, blob, some, arena, arena_bytes);
     for (at = some; at < n && status == EHFF_OK; at += some) {

@@ -97,7 +97,7 @@ static void run_encoder(const encoder_case *c)
     uint32_t i, n_raw, n, scratch, entries;
     test_check(ehff_encoder_sizes(&e, &n_raw, &n, &scratch) == EHFF_OK, c->name, "sizes");
     if (too_big(n > n_raw ? n : n_raw, TEST_VALUES)) return;
-    entries = n - (e.bias != 0);
+    entries = n - (e.bias == 0 ? 0u : e.kind == EHFF_ENC_PLAIN ? e.n_segments : 1u);
     if (c->has_table) {
         gain = (uint16_t *)(offset + entries);
         expand(&c->offset, entries, offset);
@@ -119,16 +119,25 @@ static void run_encoder(const encoder_case *c)
     test_check(crc_int16(test.x, n) == c->x_crc32, c->name, "unit vector");
 }
 
+/* Elements of a layer's prototypes. */
+static uint32_t head_of(const ehff_config *c, uint32_t l)
+{
+    const uint32_t cells = c->conv == NULL || c->conv[l].kind == EHFF_DENSE ? 1 : c->conv[l].grid_h * c->conv[l].grid_w;
+    return c->dims[l + 1] * cells;
+}
+
 static void fill(const network_case *c, ehff_net *net)
 {
     const uint32_t n_protos = (uint32_t)c->config.n_classes * c->config.n_per_class;
     uint32_t i, p;
     uint8_t l;
     for (l = 0; l < c->config.n_layers; l++) {
-        const uint32_t n_in = c->config.dims[l], n_out = c->config.dims[l + 1];
+        const uint32_t head = head_of(&c->config, l);
         void *weights = ehff_net_weights(net, l), *protos = ehff_net_protos(net, l);
         uint32_t s = c->weights != NULL ? c->weights[l].start : 0;
-        for (i = 0; c->weights != NULL && i < n_out * n_in; i++) {
+        ehff_layer_stats stats;
+        test_check(ehff_net_layer_stats(net, l, &stats) == EHFF_OK, c->name, "shape");
+        for (i = 0; c->weights != NULL && i < stats.n_out * stats.n_in; i++) {
             const int32_t w = value_of(&c->weights[l], i, &s);
             if (c->config.recipe == EHFF_INT8)
                 ((int8_t *)weights)[i] = (int8_t)w;
@@ -137,12 +146,12 @@ static void fill(const network_case *c, ehff_net *net)
         }
         for (p = 0; c->prototypes != NULL && p < n_protos; p++) {
             const uint32_t last = c->n_prototype_rules - 1;
-            expand(&c->prototypes[l * c->n_prototype_rules + (p < last ? p : last)], n_out, test.values);
-            for (i = 0; i < n_out; i++) {
+            expand(&c->prototypes[l * c->n_prototype_rules + (p < last ? p : last)], head, test.values);
+            for (i = 0; i < head; i++) {
                 if (c->config.proto_bits == 8)
-                    ((int8_t *)protos)[p * n_out + i] = (int8_t)test.values[i];
+                    ((int8_t *)protos)[p * head + i] = (int8_t)test.values[i];
                 else
-                    ((int16_t *)protos)[p * n_out + i] = (int16_t)test.values[i];
+                    ((int16_t *)protos)[p * head + i] = (int16_t)test.values[i];
             }
         }
         if (c->scales != NULL) {
@@ -248,6 +257,7 @@ int main(void)
     test_blob();
     test_loader();
     test_classes();
+    test_conv();
     test_print_decimal(test.skipped);
     TEST_PRINT(" skipped: larger than the buffers\n");
     return test_close();

@@ -16,9 +16,9 @@ static uint32_t pieces(uint32_t *s)
 static int load(const uint8_t *blob, uint32_t n, uint32_t seed, uint8_t *arena, uint32_t arena_bytes, ehff_model *model)
 {
     ehff_loader loader;
-    uint32_t some = n < 572 ? n : 572, at; /* the table of 32 layers at most */
+    uint32_t some = n < 1724 ? n : 1724, at; /* the tables of 32 layers at most */
     int status;
-    if (seed % 3 == 0 && n >= 60 && 60u + 16u * blob[6] < some) some = 60u + 16u * blob[6];
+    if (seed % 3 == 0 && n >= 60 && model_first(blob) < some) some = model_first(blob);
     status = ehff_load_begin(&loader, model, blob, some, arena, arena_bytes);
     for (at = some; at < n && status == EHFF_OK; at += some) {
         some = pieces(&seed);

@@ -112,7 +112,7 @@ static void push(run *r, uint8_t how)
 {
     uint8_t blob[MODEL_BYTES], body[MODEL_BYTES + 4];
     const uint32_t model = (how >> 3) % MODELS, n = lengths[model];
-    uint32_t piece = take8(&r->in) + 1u, some = EHFF_LOAD_FIRST(2), at, stop = n;
+    uint32_t piece = take8(&r->in) + 1u, some = model_first(good[model]), at, stop = n;
     memcpy(blob, good[model], n);
     if (how & 0x40) {
         at = take16(&r->in) % n;

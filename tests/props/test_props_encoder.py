@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgehff import fixedpoint
+from edgehff import fixedpoint_encoder
 from edgehff.core import RAW_TYPES, Encoder
 from edgehff.recipe import FEATURES
 
@@ -14,13 +14,14 @@ def encoders(draw):
     """(encoder, its options): small windows and plain vectors, with and without tables."""
     raw = draw(st.sampled_from(RAW_TYPES))
     features = tuple(f for f in FEATURES if draw(st.booleans()))
-    segments = draw(st.integers(1, 3)) if features else 1
+    bias = draw(st.one_of(st.just(0), st.integers(-32768, 32767)))
+    segments = draw(st.integers(1, 3)) if features or bias else 1
     shape = (segments * draw(st.integers(1, 5)), draw(st.integers(1, 4)))
     options = {
         "features": features,
         "segments": segments,
         "log": draw(st.booleans()),
-        "bias": draw(st.one_of(st.just(0), st.integers(-32768, 32767))),
+        "bias": bias,
         "gain_shift": draw(st.integers(0, 30)),
     }
     n = shape[0] * shape[1]
@@ -44,10 +45,10 @@ def samples(raw, shape, seed, extreme):
 
 def oracle_features(encoder, options, row):
     if options["features"]:
-        return fixedpoint.window_features(
+        return fixedpoint_encoder.window_features(
             row.tolist(), options["features"], options["segments"], options["log"]
         )
-    return fixedpoint.plain_features(row.ravel().tolist(), options["log"])
+    return fixedpoint_encoder.plain_features(row.ravel().tolist(), options["log"])
 
 
 @given(encoders(), st.integers(0, 2**32 - 1), st.booleans())
@@ -58,9 +59,10 @@ def test_encoding_equals_the_oracle(case, seed, extreme):
     assert encoder.raw_features(rows).tolist() == features
     offset, gain = options.get("offset"), options.get("gain")
     table = (None, None) if offset is None else (offset.tolist(), gain.tolist())
+    parts = 1 if options["features"] else options["segments"]
     x = encoder.encode(rows)
     assert x.tolist() == [
-        fixedpoint.encode(f, *table, options["gain_shift"], options["bias"]) for f in features
+        fixedpoint_encoder.encode(f, *table, options["gain_shift"], options["bias"], parts) for f in features
     ]
     # whatever was encoded, a network takes it
     assert np.all((x.astype(np.int64) ** 2).sum(1) <= 16640**2)

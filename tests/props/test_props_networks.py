@@ -15,21 +15,6 @@ from edgehff.recipe import CoreConfig
 seeds = st.integers(0, 2**32 - 1)
 
 
-def train_both(config, data, filled=None, first_layer=0):
-    seed, n, kind = data
-    net, state = Net(config), fixedpoint.init(config)
-    if filled is not None:
-        twins.fill(config, net, state, filled)
-    net.set_first_layer(first_layer)
-    state.first_layer = first_layer
-    x, y = twins.sample_rows(seed, n, config.dims[0], kind), twins.labels_for(seed, n, config.n_classes)
-    predicted = net.train(x, y)
-    assert predicted.tolist() == [
-        fixedpoint.train(state, a, int(b)) for a, b in zip(x.tolist(), y, strict=True)
-    ]
-    return net, state, x, y
-
-
 @given(twins.configs())
 def test_start_values_equal_the_oracles(config):
     twins.assert_equal(Net(config), fixedpoint.init(config))
@@ -38,11 +23,11 @@ def test_start_values_equal_the_oracles(config):
 @given(twins.configs(), twins.rows, st.one_of(st.none(), seeds), st.data())
 def test_training_equals_the_oracle(config, data, filled, more):
     first_layer = more.draw(st.integers(0, config.n_layers)) if more.draw(st.booleans()) else 0
-    net, state, x, _ = train_both(config, data, filled, first_layer)
+    net, state, x, _ = twins.train_both(config, data, filled, first_layer)
     twins.assert_equal(net, state)
     net.check()
     assert net.scores(x).tolist() == [fixedpoint.run(state, row) for row in x.tolist()]
-    assert net.layer_scores(x).tolist() == [twins.layer_logits(state, row) for row in x.tolist()]
+    assert net.layer_scores(x).tolist() == [fixedpoint.layer_logits(state, row) for row in x.tolist()]
 
 
 @given(twins.configs(gate=65535), twins.rows, seeds)
@@ -78,7 +63,7 @@ def test_int8_prototypes_answer_as_the_oracle(config, data, seed):
 
 @given(twins.configs(), twins.rows)
 def test_answering_changes_nothing_and_copies_are_independent(config, data):
-    net, _, x, y = train_both(config, data)
+    net, _, x, y = twins.train_both(config, data)
     state = net.state_crc32
     twin = net.copy()
     net.predict(x)
@@ -95,7 +80,7 @@ def test_answering_changes_nothing_and_copies_are_independent(config, data):
 
 @given(twins.configs(), twins.rows, st.booleans(), seeds)
 def test_a_blob_brings_everything_back(config, data, with_encoder, seed):
-    net, _, x, y = train_both(config, data)
+    net, _, x, y = twins.train_both(config, data)
     encoder = None
     if with_encoder:
         rng = np.random.default_rng(seed)
@@ -138,7 +123,7 @@ def test_a_layers_update_does_not_depend_on_later_layers(config, data, seed):
 
 @given(twins.configs(), twins.rows)
 def test_layers_below_the_first_stay_and_those_above_learn_as_the_oracles(config, data):
-    net, state, x, y = train_both(config, data)
+    net, state, x, y = twins.train_both(config, data)
     before = [
         (net.weights(i).copy(), net.prototypes(i).copy(), net.norm_sum(i)) for i in range(config.n_layers)
     ]

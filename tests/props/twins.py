@@ -75,7 +75,7 @@ def fill(config, net, state, seed):
         w = rng.integers(-2 * limit, 2 * limit + 1, net.weights(index).shape).clip(-limit, limit)
         net.weights(index)[:] = w
         layer.weight = w.tolist()
-        p = sample_rows(seed + index, len(layer.prototype), len(layer.weight), "random")
+        p = sample_rows(seed + index, len(layer.prototype), config.shapes[index].head, "random")
         net.prototypes(index)[:] = p.reshape(net.prototypes(index).shape)
         layer.prototype = p.tolist()
     net.check()
@@ -92,10 +92,17 @@ def assert_equal(net, state):
         assert net.layer_stats(index)["updates"] == layer.updates
 
 
-def layer_logits(state, x):
-    """The oracle's logits of every layer."""
-    out = []
-    for layer in state.layers:
-        x = fixedpoint.unit(fixedpoint.forward(state.config, layer.weight, x))[0]
-        out.append(fixedpoint.logits(state.config, fixedpoint.cosines(state.config, layer, x)))
-    return out
+def train_both(config, data, filled=None, first_layer=0):
+    """Train a network in C and in the oracle; they give the same classes before each step."""
+    seed, n, kind = data
+    net, state = core.Net(config), fixedpoint.init(config)
+    if filled is not None:
+        fill(config, net, state, filled)
+    net.set_first_layer(first_layer)
+    state.first_layer = first_layer
+    x, y = sample_rows(seed, n, config.dims[0], kind), labels_for(seed, n, config.n_classes)
+    predicted = net.train(x, y)
+    assert predicted.tolist() == [
+        fixedpoint.train(state, a, int(b)) for a, b in zip(x.tolist(), y, strict=True)
+    ]
+    return net, state, x, y

@@ -7,8 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
-import runpy, sys
+import pathlib, runpy, sys
 sys.argv = sys.argv[1:]
+sys.path.insert(0, str(pathlib.Path(sys.argv[0]).parent))
 runpy.run_path(sys.argv[0], run_name="__main__")
 assert "edgehff.fixedpoint" in sys.modules
 assert not [m for m in sys.modules if m in ("edgehff._ffi", "edgehff.core", "_cffi_backend", "numpy")]

@@ -19,7 +19,7 @@ pytest.importorskip("executorch")
 pytestmark = pytest.mark.executorch
 
 
-@pytest.mark.parametrize("name", ["plain", "windows", "k3", "bias", "floats"])
+@pytest.mark.parametrize("name", ["plain", "windows", "k3", "bias", "floats", *models.CONV[:4]])
 def test_xnnpack_takes_the_whole_graph_as_one_delegate(name):
     details = models.built(name, "executorch").details
     assert (details["delegates"], details["operators"]) == (1, {})
@@ -28,7 +28,7 @@ def test_xnnpack_takes_the_whole_graph_as_one_delegate(name):
     assert parity.argmax_agreement == 1
 
 
-@pytest.mark.parametrize("name", ["windows", "small", "float", "logs", "spiked"])
+@pytest.mark.parametrize("name", ["windows", "small", "float", "logs", "spiked", *models.CONV])
 def test_portable_kernels_answer_as_the_core(name):
     details = models.built(name, "executorch-portable").details
     assert details["delegates"] == 0
@@ -52,6 +52,25 @@ def test_the_arena_of_portable_kernels_is_small(tmp_path):
     path.write_bytes(program.data)
     raw = np.random.default_rng(0).integers(0, 256, (5, 784), np.uint8)
     assert verify.compare(open_artifact(path), verify.reference(network, raw), raw, 5).passed
+
+
+def test_portable_kernels_copy_no_matrix_of_a_grid():
+    """Where a grid does not divide its map: a matrix is not to be copied for every channel, at every run."""
+    operators = models.built("maps", "executorch-portable").details["operators"]
+    assert not any("expand" in name or "bmm" in name for name in operators), operators
+    assert operators["aten::convolution.out"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("mixed", "executorch"), ("maps", "executorch"), ("mixed", "executorch-portable")]
+)
+def test_a_batch_of_maps_is_a_most_and_no_fixed_number(name, form, tmp_path):
+    artifact = open_artifact(models.file_of(tmp_path, name, form, 3))
+    raw = models.proof(name).raw[:7]
+    one = np.concatenate([artifact.run(raw[i : i + 1]) for i in range(7)])
+    for n in (2, 3, 1):
+        assert np.abs(artifact.run(raw[:n]) - one[:n]).max() < 1e-6
+    assert models.proof(name).check(artifact).passed
 
 
 @pytest.mark.parametrize("form", ["executorch", "executorch-portable"])

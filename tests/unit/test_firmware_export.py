@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from edgehff.core import Net
-from edgehff.errors import InputError
+from edgehff.errors import InputError, ModelFileError
+from edgehff.geometry import ConvLayer
 from edgehff.model.encoding import Encoding
 from edgehff.model.network import Network
 from edgehff.recipe import EncoderRecipe, Recipe
-from firmware_bridge.boards import ROOT
-from firmware_bridge.build import factory_blob, model_arena_bytes, sources
+from firmware_bridge import protocol
+from firmware_bridge.boards import ROOT, boards
+from firmware_bridge.build import factory_blob, frame_bytes_for, model_arena_bytes, options_for, sources
 from firmware_bridge.export import NAME_BYTES, c_string, class_name, compiled, export, files_of
 from firmware_bridge.export_folder import MARKER
 
@@ -42,6 +44,18 @@ def network(names=("left", "right", "rest"), arith="int8", **changes):
     x = np.random.default_rng(0).integers(-99, 99, (20, 12)).astype(np.int8)
     net.train(encoding.to_core().encode(x), (np.arange(20) % len(names)).astype(np.uint16))
     return Network.from_core(net, recipe, names, encoding)
+
+
+def maps(arith="int16"):
+    """A network over maps, with a dense layer behind them."""
+    conv = (
+        ConvLayer(6, kernel=(3, 2), padding=(1, 0), pool="max", pool_size=(2, 2), grid=(2, 1)),
+        ConvLayer(6, "depthwise", grid=(1, 3)),
+    )
+    recipe = Recipe(layers=(5,), conv=conv, input_shape=(4, 7, 2), arith=arith)
+    encoding = Encoding("int8", (56, 1))
+    net = Net(recipe.core_config(56, 3))
+    return Network.from_core(net, recipe, ["a", "b", "c"], encoding)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +112,14 @@ def test_object_files_have_names_of_their_own(files):
 
 
 def test_sizes_are_the_cores_own():
-    for n in (network(), network(arith="int16", bias=99), network().with_int8_prototypes()):
+    frozen = network().with_int8_prototypes()
+    for n in (
+        network(),
+        network(arith="int16", bias=99),
+        frozen,
+        maps(),
+        maps("int8").with_int8_prototypes(),
+    ):
         files = files_of(n)
         blob = factory_blob(n)
         assert int(macro(files, "ARENA_BYTES")) == model_arena_bytes(n)
@@ -120,6 +141,38 @@ def test_sizes_are_the_cores_own():
             str(len(blob)),
         ]
         assert f"`{n.weights_crc32:08x}`" in readme
+
+
+def test_the_first_piece_of_a_blob_holds_the_table_of_its_convolutions():
+    plain, files = files_of(network()), files_of(maps())
+    assert b"piece[EHFF_LOAD_FIRST(2u)]" in plain["src/edgehff_model.c"]
+    assert b"piece[EHFF_LOAD_FIRST_CONV(3u)]" in files["src/edgehff_model.c"]
+    assert "src/ehff/internal/conv.c" in compiled(files)
+    title = "int16 network 4x7x2 -> 6c3x2 pool2 grid2x1 -> 6dw3 grid1x3 -> 5, 3 classes"
+    assert title in files["README.md"].decode()
+    header = files_of(maps(), link=True)["src/edgehff_model_link.h"].decode()
+    assert int(re.search(r"FRAME_BYTES (\d+)u", header)[1]) == frame_bytes_for(maps()) >= 60 + 3 * 52 + 17
+
+
+@pytest.mark.parametrize("arith", ["int8", "int16"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_serial_link_sends_and_reads_blobs_of_convolutions(arith, frozen):
+    n = maps(arith).with_int8_prototypes() if frozen else maps(arith)
+    blob = factory_blob(n)
+    assert protocol.raw_bytes(blob) == 56
+    pieces = [body[4:] for _, body in protocol.pieces(blob, frame_bytes_for(n))]
+    assert b"".join(pieces) == blob
+    assert len(pieces[0]) >= 60 + 3 * 52
+    with pytest.raises(ModelFileError, match="the table of 3 layers takes a frame of 233 bytes"):
+        list(protocol.pieces(blob, 60 + 3 * 52 + 16))
+
+
+def test_a_lean_build_has_convolutions_where_the_network_has_them():
+    board = boards()["host_pty"]
+    assert "EHFF_WITH_CONV=1" in options_for(board, maps(), lean=True).defines
+    assert "EHFF_WITH_CONV=0" in options_for(board, network(), lean=True).defines
+    parts = network(segments=3, bias=9)
+    assert "EHFF_WITH_CONV=1" in options_for(board, parts, lean=True).defines  # a bias behind each part
 
 
 def test_a_sample_is_said_in_the_units_of_the_encoder():

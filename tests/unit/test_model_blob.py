@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edgehff.core import FEATURES, RAW_TYPES, Encoder, Net
-from edgehff.errors import ModelFileError
+from edgehff.errors import ModelFileError, ShapeError
+from edgehff.geometry import KINDS, POOLS, ConvLayer
 from edgehff.recipe import ARITHS, JOINS, CoreConfig
 
 REFERENCE = Path(__file__).parents[2] / "firmware_bridge" / "MODEL_FORMAT.md"
@@ -28,6 +29,7 @@ def table(title):
 
 
 HEADER, LAYER, ENCODER = table("Header"), table("Table of layers"), table("Encoder")
+CONV = table("Table of convolutions")
 
 
 def size(rows):
@@ -40,18 +42,26 @@ def fields(rows, blob, start):
 
 
 def read(blob):
-    """header, layers, arrays of each layer, encoder or None."""
+    """header, layers with the fields of their convolutions, arrays of each layer, encoder or None."""
     header = fields(HEADER, blob, 0)
     at = size(HEADER)
     layers = []
     for _ in range(header["n_layers"]):
         layers.append(fields(LAYER, blob, at))
         at += size(LAYER)
-    arrays, n_in = [], header["n_in"]
+    for i in range(len(layers) if header["version"] == 2 else 0):
+        layers[i] |= fields(CONV, blob, at)
+        at += size(CONV)
+    arrays, elements = [], header["n_in"]
     protos = header["n_classes"] * header["n_per_class"]
     for layer in layers:
+        n_in, head, elements = elements, layer["n_out"], layer["n_out"]
+        if layer.get("kind"):
+            n_in = layer["kernel_h"] * layer["kernel_w"] * (layer["in_c"] if layer["kind"] == 1 else 1)
+            head *= layer["grid_h"] * layer["grid_w"]
+            elements *= layer["out_h"] * layer["out_w"]
         parts = [(np.int16 if header["recipe"] else np.int8, n_in * layer["n_out"])]
-        parts += [(np.int16 if header["proto_bits"] == 16 else np.int8, protos * layer["n_out"])]
+        parts += [(np.int16 if header["proto_bits"] == 16 else np.int8, protos * head)]
         parts += [(np.uint16, protos)] * (header["proto_bits"] == 8)
         found = []
         for dtype, count in parts:
@@ -59,7 +69,6 @@ def read(blob):
             found.append(np.frombuffer(blob, wire, count, at))
             at += count * wire.itemsize
         arrays.append(found)
-        n_in = layer["n_out"]
     encoder = None
     if header["has_encoder"]:
         encoder = fields(ENCODER, blob, at)
@@ -90,6 +99,8 @@ def packed(rows, values):
 
 def written(header, layers, arrays, encoder):
     out = packed(HEADER, header) + b"".join(packed(LAYER, layer) for layer in layers)
+    if header["version"] == 2:
+        out += b"".join(packed(CONV, layer) for layer in layers)
     out += b"".join(part.tobytes() for found in arrays for part in found)
     if encoder:
         out += packed(ENCODER, encoder)
@@ -122,7 +133,13 @@ CONFIGS = [
     ),
     CoreConfig(dims=(5, 4, 3), n_classes=3, arith="int8", join="weighted", join_weight=(0, 1024)),
     CoreConfig(dims=(3, 5), n_classes=2, n_per_class=3, arith="int16", join="last", proto_bits=8),
-]
+    CoreConfig(
+        dims=(36, 4, 4, 3), n_classes=3, arith="int8", input_shape=(4, 9, 1),
+        conv=(ConvLayer(4, "conv", (2, 3), (1, 2), (1, 0), "max", (1, 2), (3, 2)),
+              ConvLayer(4, "depthwise", (3, 1), (2, 1), (2, 0), "mean", (2, 1), (1, 2))),
+    ),
+]  # fmt: skip
+CONV_CONFIG = CONFIGS[-1]
 
 
 def network(config):
@@ -149,7 +166,7 @@ def test_a_blob_is_what_the_tables_say(config, encoder):
     header, layers, arrays, found = read(blob)
     assert written(header, layers, arrays, found) == blob
     c = config
-    assert (header["magic"], header["version"], blob[:4]) == (0x46464845, 1, b"EHFF")
+    assert (header["magic"], header["version"], blob[:4]) == (0x46464845, 2 if c.conv else 1, b"EHFF")
     assert (header["n_layers"], header["n_in"]) == (c.n_layers, c.dims[0])
     assert (header["recipe"], header["join"]) == (ARITHS.index(c.arith), JOINS.index(c.join))
     assert header["flags"] == c.cap + 2 * c.revive
@@ -160,6 +177,8 @@ def test_a_blob_is_what_the_tables_say(config, encoder):
     assert not any(header[f"reserved_{i}"] for i in range(3))
     for i, (layer, parts) in enumerate(zip(layers, arrays, strict=True)):
         assert layer["n_out"] == c.dims[i + 1]
+        if c.conv:
+            check_conv(layer, c.shapes[i])
         assert layer["norm_sum"] == net.norm_sum(i)
         assert layer["updates"] == net.layer_stats(i)["updates"]
         assert layer["join_weight"] == (c.join_weight[i] if c.join == "weighted" else 256)
@@ -168,6 +187,19 @@ def test_a_blob_is_what_the_tables_say(config, encoder):
         if c.proto_bits == 8:
             assert np.array_equal(parts[2], net.prototype_scales(i).ravel())
     check_encoder(found, encoder)
+
+
+def check_conv(found, shape):
+    if shape.conv is None:
+        assert not any(found[name] for _, _, name in CONV)
+        return
+    c = shape.conv
+    pairs = {"kernel": c.kernel, "stride": c.stride, "pad": c.padding, "pool": c.pool_size, "grid": c.grid}
+    pairs |= {"in": shape.map_in[:2], "out": shape.map_out[:2]}
+    for name, pair in pairs.items():
+        assert (found[f"{name}_h"], found[f"{name}_w"]) == pair, name
+    assert (found["in_c"], found["kind"]) == (shape.map_in[2], 1 + KINDS.index(c.kind))
+    assert (found["pool"], found["reserved"]) == (POOLS.index(c.pool), 0)
 
 
 def check_encoder(found, encoder):
@@ -205,12 +237,47 @@ def test_reserved_fields_are_not_looked_at_and_newer_versions_refused():
     header, *rest = read(net.save_blob(plain()))
     net.load_blob(written(header | {"reserved_0": 1, "reserved_2": 2**31}, *rest))
     with pytest.raises(ModelFileError, match="version"):
-        net.load_blob(written(header | {"version": 2}, *rest))
+        net.load_blob(written(header | {"version": 3}, *rest))
+    with pytest.raises(ModelFileError, match="version"):
+        net.load_blob(written(header | {"version": 0}, *rest))
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_blob_of_the_other_version_is_refused(config):
+    """A dense one that claims convolutions, with and without a table of zeros, and the other way round."""
+    net = network(config)
+    before = net.state_crc32
+    blob = bytearray(net.save_blob())
+    blob[4] = 3 - blob[4]
+    table_at = 60 + 16 * config.n_layers
+    padded = blob[:table_at] + bytes(36 * config.n_layers) + blob[table_at:]
+    cut = blob[:table_at] + blob[table_at + 36 * config.n_layers :]
+    for forged in (blob, padded, cut):
+        struct.pack_into("<I", forged, 40, len(forged))
+        struct.pack_into("<I", forged, len(forged) - 4, zlib.crc32(forged[:-4]))
+        with pytest.raises((ModelFileError, ShapeError)):
+            net.load_blob(bytes(forged))
+    assert net.state_crc32 == before
+
+
+@pytest.mark.parametrize("field", [name for _, _, name in CONV])
+def test_a_forged_table_of_convolutions_is_refused(field):
+    net = network(CONV_CONFIG)
+    before = net.state_crc32
+    header, layers, *rest = read(net.save_blob())
+    for i, change in ((0, 1), (0, -1), (0, 999), (1, 1), (1, 7), (2, 1), (2, 3)):
+        forged = [dict(layer) for layer in layers]
+        forged[i][field] = max(0, forged[i][field] + change)
+        if forged == layers:
+            continue
+        with pytest.raises((ModelFileError, ShapeError)):
+            net.load_blob(written(header, forged, *rest))
+    assert net.state_crc32 == before
 
 
 def test_the_parts_fill_the_headings_sizes():
-    assert (size(HEADER), size(LAYER), size(ENCODER)) == (60, 16, 16)
-    for rows in (HEADER, LAYER, ENCODER):
+    assert (size(HEADER), size(LAYER), size(CONV), size(ENCODER)) == (60, 16, 36, 16)
+    for rows in (HEADER, LAYER, CONV, ENCODER):
         end = 0
         for offset, code, field in rows:
             assert offset == end, field

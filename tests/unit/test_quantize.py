@@ -11,6 +11,7 @@ from edgehff.data.sources import load as load_data
 from edgehff.data.split import train_test
 from edgehff.errors import ShapeError
 from edgehff.fixedpoint import NORM_MAX, W_LIMIT
+from edgehff.geometry import ConvLayer
 from edgehff.model import file
 from edgehff.model.encoding import Encoding, fit_encoding
 from edgehff.model.float_network import FloatLayer, FloatNetwork
@@ -222,3 +223,53 @@ def test_a_weight_beyond_the_limit_stands_at_it_and_is_counted(arith):
     assert saturated_share(integers) == 2 / (40 * 50 + 20 * 40)
     assert [integers.to_core().layer_stats(i)["saturated"] for i in (0, 1)] == [0, 2]
     assert saturated_share(quantize(network(), arith)) == 0
+
+
+CONV = (
+    ConvLayer(6, pool="max", pool_size=(2, 2), grid=(2, 2)),
+    ConvLayer(6, kind="depthwise", pool="mean", pool_size=(2, 2), grid=(1, 2)),
+)
+
+
+def conv_network(seed=2, n_classes=3, k=2):
+    """Two convolutions over maps of 12 x 12 x 2 and a dense layer."""
+    rng = np.random.default_rng(seed)
+    recipe = Recipe(
+        conv=CONV, input_shape=(12, 12, 2), layers=(20,), arith="float", prototypes_per_class=k, scale=9.0
+    )
+    made = []
+    for i, shape in enumerate(recipe.shapes(288)):
+        prototypes = rng.normal(size=(n_classes, k, shape.head))
+        prototypes /= np.linalg.norm(prototypes, axis=2, keepdims=True)
+        weight = rng.normal(size=(shape.n_out, shape.n_in)) * 0.1
+        made.append(FloatLayer(weight.astype(np.float32), prototypes.astype(np.float32), 0.5 + i))
+    names = tuple(f"class {c}" for c in range(n_classes))
+    return FloatNetwork(recipe, names, Encoding("int16", (288, 1)), tuple(made), 640)
+
+
+@pytest.mark.parametrize("arith", ARITHS)
+def test_convolutions_are_rescaled_like_dense_layers(arith):
+    plain = conv_network()
+    integers = quantize(plain, arith)
+    for layer, source in zip(integers.layers, plain.layers, strict=True):
+        weight = source.weight.astype(np.float64)
+        gain = 16 / np.sqrt((weight**2).mean())
+        assert layer.weight.dtype == np.dtype(arith)
+        assert np.abs(layer.weight - weight * gain * STEPS[arith]).max() <= 0.5 + 1e-9
+        assert layer.norm_sum == 1024 * round(256 * gain * source.norm_mean)
+        assert layer.prototypes.shape == source.prototypes.shape
+        assert np.abs(layer.prototypes - source.prototypes * float(ONE)).max() <= 1
+    assert integers.recipe == plain.recipe.replace(arith=arith)
+    assert integers.to_core().norm_sum(1) == integers.layers[1].norm_sum
+
+
+@pytest.mark.parametrize("arith", ARITHS)
+def test_a_convolutional_network_answers_as_before(arith):
+    """The largest difference of a cosine; measured: 0.007."""
+    plain, rng = conv_network(), np.random.default_rng(3)
+    integers = quantize(plain, arith)
+    raw = rng.integers(-9999, 9999, (60, 288)).astype(np.int16)
+    logits = integers.to_core().layer_scores(integers.encode(raw)) / 65536
+    wanted = plain.layer_similarities(plain.encode(raw))
+    assert wanted.std() > 0.1
+    assert np.abs(logits / (9.0 * np.log2(np.e)) - wanted).max() < 0.015

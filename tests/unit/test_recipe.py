@@ -2,7 +2,8 @@ import pytest
 
 from edgehff import recipe
 from edgehff.errors import RecipeError
-from edgehff.recipe import EncoderRecipe, Recipe
+from edgehff.geometry import ConvLayer
+from edgehff.recipe import EncoderRecipe, PretrainRecipe, Recipe
 
 
 def write(tmp_path, text):
@@ -34,6 +35,31 @@ def test_to_dict_and_back_is_the_same():
     assert recipe.from_dict(original.to_dict()) == original
 
 
+def test_tables_of_convolutions_and_back(tmp_path):
+    path = write(
+        tmp_path,
+        "input_shape = [1, 40, 3]\n[[conv]]\nchannels = 8\nkernel = [1, 5]\npadding = [0, 2]\n"
+        "stride = [1, 2]\n"
+        '[[conv]]\nchannels = 8\nkind = "depthwise"\nkernel = 1\npadding = 0\npool = "mean"\n'
+        "pool_size = [1, 2]\ngrid = [1, 4]\n[pretrain]\nflip = true\nshift = 3\ncutout = 4\n",
+    )
+    made = recipe.load(path)
+    assert made == Recipe(
+        layers=(),
+        input_shape=(1, 40, 3),
+        conv=(
+            ConvLayer(8, kernel=(1, 5), padding=(0, 2), stride=(1, 2)),
+            ConvLayer(
+                8, kind="depthwise", kernel=(1, 1), padding=(0, 0), pool="mean", pool_size=(1, 2), grid=(1, 4)
+            ),
+        ),
+        pretrain=PretrainRecipe(flip=True, shift=3, cutout=4),
+    )
+    assert recipe.from_dict(made.to_dict()) == made
+    assert made.text == "8c1x5 stride1x2 -> 8dw1 mean1x2 grid1x4"
+    assert made.replace(layers=(9, 5)).text.endswith(" -> 9 -> 5")
+
+
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
@@ -42,7 +68,7 @@ def test_to_dict_and_back_is_the_same():
         ("qqq = 3", "unknown key qqq", "known keys: layers"),
         ('layers = "64"', "is no list", "layers ="),
         ("layers = [64.5]", "is no list", "layers ="),
-        ("layers = []", "0 entries", "layers ="),
+        ("layers = []", "0 layers", "layers ="),
         ("layers = [0]", "layers holds 0", "layers ="),
         ("layers = [65537]", "layers holds 65537", "layers ="),
         ("epochs = 2.5", "is no int", "epochs ="),

@@ -5,6 +5,7 @@ import pytest
 
 from edgehff import core, spec
 from edgehff.core import Net
+from edgehff.geometry import ConvLayer, follow
 from edgehff.recipe import Recipe
 from edgehff.train.reference import FloatTwin
 
@@ -206,3 +207,139 @@ def test_the_lead_is_over_the_best_other_class():
 def test_probabilities_of_a_row_do_not_hang_on_other_rows():
     found = spec.log_softmax(np.array([[0.0, 0.0], [9e3, 9e3], [-9e3, 9e3]]))
     assert np.allclose(found, [[-np.log(2)] * 2, [-np.log(2)] * 2, [-18e3, 0.0]], rtol=1e-12, atol=0)
+
+
+CONVOLUTIONS = {
+    "max": ConvLayer(4, pool="max", pool_size=(2, 2), grid=(2, 1)),
+    "mean": ConvLayer(4, kernel=(3, 2), stride=(1, 2), padding=(1, 0), pool="mean", pool_size=(2, 1)),
+    "plain": ConvLayer(4, padding=(0, 0), grid=(2, 2)),
+    "depthwise": ConvLayer(2, kind="depthwise", pool="mean", pool_size=(1, 3)),
+}
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_the_gradients_of_a_convolution_are_numerical_ones_on_the_sphere(case):
+    rng = np.random.default_rng(4)
+    shape = follow(CONVOLUTIONS[case], (6, 5, 2))
+    weight = rng.normal(size=(shape.n_out, shape.n_in))
+    prototype = rng.normal(size=(6, shape.head))
+    prototype /= np.linalg.norm(prototype, axis=1, keepdims=True)
+    x, label = rng.normal(size=(5, 60)), rng.integers(0, 3, 5)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    x[2] = 0
+    scale, margin, step = 7.0, 0.1, 1e-6
+
+    def mean_loss(weight, prototype):
+        _, head, _ = spec.conv_forward(shape, weight, x)
+        unit = prototype / np.linalg.norm(prototype, axis=1, keepdims=True)
+        return spec.loss(head @ unit.T, label, 2, scale, margin).mean()
+
+    head = spec.conv_forward(shape, weight, x)[1]
+    e = spec.error(head @ prototype.T, label, 2, scale, margin)
+    found = spec.conv_gradients(shape, weight, prototype, x, e, scale)
+    for i, parameter in enumerate((weight, prototype)):
+        numeric = np.zeros_like(parameter)
+        for at in np.ndindex(parameter.shape):
+            ends = []
+            for sign in (step, -step):
+                moved = [weight.copy(), prototype.copy()]
+                moved[i][at] += sign
+                ends.append(mean_loss(*moved))
+            numeric[at] = (ends[0] - ends[1]) / (2 * step)
+        assert np.abs(numeric).max() > 0.03
+        assert np.abs(found[i] - numeric).max() < 1e-7 * scale
+
+
+def test_ties_of_a_window_go_to_its_first_position_and_silence_to_none():
+    shape = follow(ConvLayer(2, pool="max", pool_size=(2, 2)), (4, 4, 1))
+    y = np.array([[[1.0, -1.0], [3.0, -2.0], [3.0, 0.0], [2.0, -1.0]]])
+    assert spec.route(shape, y)[0].T.tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
+    shape = follow(ConvLayer(2, pool="mean", pool_size=(3, 1)), (4, 4, 1))
+    y = np.array([[[1.0, -1.0], [3.0, 2.0], [0.0, 1.0]]])
+    assert spec.route(shape, y)[0].T.tolist() == [[0.25, 0.25, 0], [0, 0.25, 0.25]]
+
+
+def conv_net(seed, pool="max", kind="conv", k=1, **changes):
+    """Two convolutions and a dense layer in the core, with weights that the int8 view shows, and the twin."""
+    channels = 8 if kind == "depthwise" else 12
+    recipe = Recipe(
+        conv=(
+            ConvLayer(8, pool="max", pool_size=(2, 2), grid=(2, 2)),
+            ConvLayer(channels, kind=kind, pool=pool, pool_size=(2, 2), grid=(2, 1)),
+        ),
+        input_shape=(13, 12, 2), layers=(24,), prototypes_per_class=k, scale=9.0, margin=0.1, gate=None,
+        lr=0.1, lr_prototypes=0.1, seed=seed, **changes,
+    )  # fmt: skip
+    net = Net(recipe.core_config(312, 4))
+    for layer in range(3):
+        net.weights(layer)[...] = (net.weights(layer) + 128) >> 8 << 8
+    return net, FloatTwin(net, recipe)
+
+
+def conv_rows(n, seed=7):
+    rng = np.random.default_rng(seed)
+    x = np.stack([core.unit(rng.integers(-999, 999, 312).astype(np.int32)) for _ in range(n)])
+    return x, rng.integers(0, 4, n).astype(np.uint16)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize(("pool", "kind"), [("max", "conv"), ("mean", "conv"), ("mean", "depthwise")])
+def test_the_core_follows_the_float_rule_of_convolutions(pool, kind, k):
+    """For one step within 2 % of its length; five steps later, on weights seen as int8, within a third.
+
+    A position whose output the core rounds to zero does not learn there; these samples have none at first.
+    """
+    net, twin = conv_net(7, pool, kind, k)
+    x, label = conv_rows(5)
+    start = [w.copy() for w in twin.weights]
+    for part, bound in ((slice(0, 1), 0.02), (slice(1, 5), 0.34)):
+        net.train(x[part], label[part])
+        twin.train(x[part], label[part])
+        for layer in range(2):
+            step = twin.weights[layer] - start[layer]
+            apart = net.weights(layer) / 256 - start[layer] - step
+            assert np.linalg.norm(step) > 0.3
+            assert np.linalg.norm(apart) < bound * np.linalg.norm(step)
+            reached = net.prototypes(layer).reshape(twin.prototypes[layer].shape) / 16384
+            assert np.abs(reached - twin.prototypes[layer]).max() < bound / 20
+            assert net.norm_sum(layer) / 2**18 == pytest.approx(twin.means[layer], rel=1e-3)
+
+
+@pytest.mark.parametrize("revive", [True, False])
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_a_channel_that_is_silent_everywhere_is_raised_as_in_the_core(revive, pool):
+    net, twin = conv_net(3, pool, revive=revive)
+    x, label = conv_rows(1)
+    x = np.abs(x)
+    for layer in range(2):
+        net.weights(layer)[5] = -np.abs(net.weights(layer)[5])
+    twin = FloatTwin(net, twin.recipe)
+    start = [w.copy() for w in twin.weights]
+    net.train(x, label)
+    twin.train(x, label)
+    for layer in range(2):
+        step = (twin.weights[layer] - start[layer])[5]
+        found = (net.weights(layer) / 256 - start[layer])[5]
+        assert (step >= 0).all()  # of inputs that are not negative
+        assert np.abs(found - step).max() <= 0.02 * step.max() + 1 / 256
+        assert (step.max() > 0.02) == revive
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_numpy_and_torch_compute_the_same_of_convolutions(case):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    shape = follow(CONVOLUTIONS[case], (6, 5, 2))
+    sizes = (shape.n_out, shape.n_in), (6, shape.head), (4, 60)
+    arrays = [rng.normal(size=size) for size in sizes]
+    e = rng.normal(size=(4, 6))
+    ours = [*spec.conv_forward(shape, arrays[0], arrays[2]), *spec.conv_gradients(shape, *arrays, e, 5.0)]
+    weight, prototype, x = map(torch.as_tensor, arrays)
+    theirs = [
+        *spec.conv_forward(shape, weight, x),
+        *spec.conv_gradients(shape, weight, prototype, x, torch.as_tensor(e), 5.0),
+    ]
+    for a, b in zip(ours, theirs, strict=True):
+        assert (b.dtype, tuple(b.shape)) == (torch.float64, a.shape)
+        assert np.abs(a - b.numpy()).max() <= 1e-12 * np.abs(a).max()

@@ -21,7 +21,7 @@ from edgehff.train.metrics import accuracy
 
 torch = pytest.importorskip("torch")
 from edgehff.nn import HFFNetwork  # noqa: E402 (needs torch)
-from edgehff.train.float import _Learner, decayed, norm_means, predict, train  # noqa: E402
+from edgehff.train.float import Learner, decayed, norm_means, predict, train  # noqa: E402
 
 pytestmark = pytest.mark.torch
 torch.set_num_threads(1)
@@ -117,13 +117,13 @@ def test_validation_rows_and_their_labels_change_no_weight(parts):
 
 
 def test_the_order_is_another_one_for_each_pass_and_seed(parts, monkeypatch):
-    rows, seen, learn = parts[0], [], _Learner.learn
+    rows, seen, learn = parts[0], [], Learner.learn
 
     def spy(self, x, label):
         seen.append(x)
         return learn(self, x, label)
 
-    monkeypatch.setattr(_Learner, "learn", spy)
+    monkeypatch.setattr(Learner, "learn", spy)
     network = trained(recipe({"epochs": 2}, seed=6), rows)
     x = encoded(network, rows.x) / core.ONE
     wanted = np.concatenate([x[pass_order(200, 6, epoch)] for epoch in (0, 1)])
@@ -215,7 +215,7 @@ def test_a_single_step_is_taken_at_the_full_rate():
 def learner(steps=10, seed=5, **changes):
     r = recipe(**changes)
     network = HFFNetwork(r, 6, 3, torch.Generator().manual_seed(seed))
-    return _Learner(network, r.pretrain, steps, r.seed)
+    return Learner(network, r.pretrain, steps, r.seed)
 
 
 def batch(seed=1, n=16):
@@ -391,7 +391,7 @@ def test_a_recipe_of_integers_and_more_prototypes_than_the_core_takes_are_refuse
 
 
 def test_an_interrupted_step_leaves_torch_its_threads(parts, monkeypatch):
-    monkeypatch.setattr(_Learner, "learn", lambda *_: 1 / 0)
+    monkeypatch.setattr(Learner, "learn", lambda *_: 1 / 0)
     torch.set_num_threads(2)
     try:
         with pytest.raises(ZeroDivisionError):

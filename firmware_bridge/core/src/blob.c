@@ -14,7 +14,7 @@ uint32_t ehff_table_entries(const ehff_encoder *e)
 {
     uint32_t n;
     if (e->offset == NULL || ehff_encoder_sizes(e, NULL, &n, NULL) != EHFF_OK) return 0;
-    return n - (e->bias != 0);
+    return n - ehff_encoder_biases(e);
 }
 
 /* Go on to the part of count elements of so many bytes each, where offset lies behind the present one. */
@@ -35,7 +35,7 @@ ehff_blob_part ehff_blob_part_at(const ehff_net *net, const ehff_encoder *encode
     uint32_t l;
     next(&p, offset, net, EHFF_BLOB_HEAD, 1);
     for (l = 0; l < net->n_layers; l++) next(&p, offset, layer + l, 4, 4);
-    if (ehff_has_conv(net)) next(&p, offset, ehff_convs(net), net->n_layers * EHFF_BLOB_CONV / 2, 2);
+    if (ehff_has_conv(net)) next(&p, offset, ehff_convs(net), (uint32_t)net->n_layers * (EHFF_BLOB_CONV / 2), 2);
     for (l = 0; l < net->n_layers; l++, layer++) {
         next(&p, offset, ehff_at(net, layer->weights), layer->n_in * layer->n_out, ehff_is_int8(net) ? 1 : 2);
         next(&p, offset, ehff_at(net, layer->protos), n_protos * ehff_head_dim(net, layer), net->proto_bits / 8u);

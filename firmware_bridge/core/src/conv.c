@@ -174,7 +174,7 @@ uint32_t ehff_conv_forward(const ehff_net *net, const ehff_layer *layer, const e
                 } else {
                     for (o = 0; o < rows; o++) {
                         if (k == 0) acc[o] = 0, route[o] = 0;
-                        if (y[o] > 0) acc[o] += ehff_round_shift(y[o], share), route[o] |= (uint16_t)(1u << k);
+                        if (y[o] > 0) acc[o] += ehff_round_shift(y[o], share), route[o] |= (uint16_t)((uint32_t)1 << k);
                     }
                 }
             }
@@ -278,8 +278,8 @@ void ehff_conv_learn(const ehff_net *net, const ehff_layer *layer, const ehff_co
     const uint32_t rows = layer->n_out, cells = (uint32_t)c->grid_h * c->grid_w;
     int32_t *const gradient = t + rows * cells;
     int16_t *const g = (int16_t *)(gradient + layer->n_in);
-    uint32_t o, i, factor, tenth, key;
-    int32_t shift;
+    uint32_t o, i, factor = 0, tenth, key;
+    int32_t shift = 0;
     if (!step_factor(net, layer, norm, &factor, &shift)) return;
     if (c->pool == EHFF_POOL_MEAN) shift += log2_up((uint32_t)c->pool_h * c->pool_w);
     tenth = step_tenth(factor);

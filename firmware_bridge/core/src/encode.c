@@ -23,7 +23,8 @@ int ehff_encoder_sizes(const ehff_encoder *e, uint32_t *n_raw, uint32_t *n_featu
     if (e->log > (EHFF_WITH_WINDOW ? 1 : 0) || e->gain_shift > 30) return EHFF_ERR_RANGE;
     if ((e->offset == NULL) != (e->gain == NULL)) return EHFF_ERR_NULL;
     if (!EHFF_WITH_WINDOW || e->kind == EHFF_ENC_PLAIN) {
-        if (e->features != 0 || e->n_segments != 1) return EHFF_ERR_RANGE;
+        if (e->features != 0 || (e->n_segments != 1 && (!EHFF_WITH_CONV || e->bias == 0))) return EHFF_ERR_RANGE;
+        if (raw % e->n_segments != 0) return EHFF_ERR_SHAPE;
         features = raw;
     } else {
         /* segments of at most 2,048 rows and windows of at most 16,384 keep every feature at or below 2^30 */
@@ -34,7 +35,7 @@ int ehff_encoder_sizes(const ehff_encoder *e, uint32_t *n_raw, uint32_t *n_featu
                        e->n_channels +
                    (e->features & EHFF_FEAT_WL ? e->n_channels : 0u);
     }
-    if (e->bias != 0) features++;
+    features += ehff_encoder_biases(e);
     if (features > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
     if (n_raw != NULL) *n_raw = raw;
     if (n_features != NULL) *n_features = features;
@@ -122,6 +123,17 @@ static void small_features(const ehff_encoder *e, const void *raw, uint32_t n_ra
         while (x < end) *x++ = *i16++;
 }
 
+/* Each of the parts of n features together moves up to make room for the bias behind it; the last one first. */
+#define SPREAD(f, n, parts, bias)                                                                \
+    do {                                                                                         \
+        const uint32_t length_ = (n) / (parts);                                                  \
+        uint32_t s_, i_;                                                                         \
+        for (s_ = (parts); s_-- > 0;) {                                                          \
+            for (i_ = length_; i_-- > 0;) (f)[s_ * (length_ + 1) + i_] = (f)[s_ * length_ + i_]; \
+            (f)[s_ * (length_ + 1) + length_] = (bias);                                          \
+        }                                                                                        \
+    } while (0)
+
 /* (f - offset) * gain >> gain_shift, rounded half up and saturated.  |f| <= 2^30, so that the difference has an upper part
  * below 2^15 + 2^14; where that exceeds int16 and gain 2^15, the result is past the limit whatever the shift. */
 static int32_t standardized(const ehff_encoder *e, uint32_t i, int32_t f)
@@ -142,18 +154,24 @@ int ehff_encode(const ehff_encoder *e, const void *raw, uint32_t n_raw, void *sc
     if (raw == NULL || x == NULL || (needed != 0 && scratch == NULL)) return EHFF_ERR_NULL;
     if (needed != 0 && (scratch_bytes < needed || !ehff_aligned(scratch))) return EHFF_ERR_ARENA;
     if (n_raw != expected) return EHFF_ERR_SHAPE;
-    if (e->bias != 0) n--; /* the features without it */
+    n -= ehff_encoder_biases(e); /* the features without them */
     if (is_small(e)) {
         small_features(e, raw, n_raw, x);
         for (i = 0; e->offset != NULL && i < n; i++) x[i] = (int16_t)standardized(e, i, x[i]);
-        if (e->bias != 0) x[n++] = e->bias;
-        ehff_unit_int16(x, n);
+        if (EHFF_WITH_CONV && e->bias != 0)
+            SPREAD(x, n, e->n_segments, e->bias);
+        else if (e->bias != 0)
+            x[n] = e->bias;
+        ehff_unit_int16(x, n + ehff_encoder_biases(e));
         return EHFF_OK;
     }
     features_of(e, raw, n_raw, f);
     for (i = 0; e->offset != NULL && i < n; i++) f[i] = standardized(e, i, f[i]);
-    if (e->bias != 0) f[n++] = e->bias;
-    return ehff_unit(f, n, x, &root, &shift);
+    if (EHFF_WITH_CONV && e->bias != 0 && e->kind == EHFF_ENC_PLAIN)
+        SPREAD(f, n, e->n_segments, e->bias);
+    else if (e->bias != 0)
+        f[n] = e->bias;
+    return ehff_unit(f, n + ehff_encoder_biases(e), x, &root, &shift);
 }
 
 int ehff_encode_rows(const ehff_encoder *e, const void *raw, uint32_t n_samples, uint32_t n_raw, void *scratch,

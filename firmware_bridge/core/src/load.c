@@ -69,7 +69,7 @@ int ehff_blob_encoder_parse(const uint8_t *b, ehff_encoder *e, uint32_t *entries
     e->gain = b[5] ? (const uint16_t *)(const void *)e : NULL;
     status = ehff_encoder_sizes(e, NULL, &features, NULL);
     if (status != EHFF_OK) return status;
-    *entries = b[5] ? features - (e->bias != 0) : 0;
+    *entries = b[5] ? features - ehff_encoder_biases(e) : 0;
     return EHFF_OK;
 }
 

@@ -90,6 +90,13 @@ static inline void *ehff_at(const ehff_net *net, uint32_t offset)
     return (void *)((uintptr_t)net + (uintptr_t)offset);
 }
 
+/* Constant features: one at the end, or of plain values one behind each segment. */
+static inline uint32_t ehff_encoder_biases(const ehff_encoder *e)
+{
+    if (e->bias == 0) return 0;
+    return EHFF_WITH_CONV && e->kind == EHFF_ENC_PLAIN ? e->n_segments : 1;
+}
+
 /* Whether p is aligned as this machine wants its uint32_t: 4 bytes nearly everywhere, 1 on AVR. */
 typedef struct {
     uint8_t byte;

@@ -43,21 +43,31 @@ static parts parts_of(const ehff_net *h, uint32_t n_in, uint32_t n_out, uint32_t
     return p;
 }
 
-/* A network's table of convolutions: in an arena or a configuration, or as a blob has it; or there is none. */
+/* A network's table of convolutions: in an arena or a configuration, or as a blob has it; or there is none. What
+ * follows from the layer before may be left open in a configuration, and nowhere else. */
 typedef struct {
     const ehff_conv *entries;
     const uint8_t *bytes;
+    int is_open;
 } table;
 
-static ehff_conv entry_of(table t, uint32_t l)
+static ehff_conv entry_of(const table *t, uint32_t l)
 {
     ehff_conv c;
     uint32_t i;
-    if (t.entries != NULL) return t.entries[l];
+    if (t->entries != NULL) return t->entries[l];
     for (i = 0; i < EHFF_BLOB_CONV / 2; i++)
         ((uint16_t *)&c)[i] =
-            (uint16_t)(t.bytes[l * EHFF_BLOB_CONV + 2 * i] | (uint32_t)t.bytes[l * EHFF_BLOB_CONV + 2 * i + 1] << 8);
+            (uint16_t)(t->bytes[l * EHFF_BLOB_CONV + 2 * i] | (uint32_t)t->bytes[l * EHFF_BLOB_CONV + 2 * i + 1] << 8);
     return c;
+}
+
+static int same(const ehff_conv *a, const ehff_conv *b)
+{
+    uint32_t i;
+    for (i = 0; i < EHFF_BLOB_CONV / 2; i++)
+        if (((const uint16_t *)a)[i] != ((const uint16_t *)b)[i]) return 0;
+    return 1;
 }
 
 /* One layer after another: its matrix, its prototypes and what it hands on. */
@@ -67,28 +77,31 @@ typedef struct {
     ehff_conv conv;
 } walk;
 
-static int step_to(walk *w, const ehff_net *h, table t, uint32_t l, uint32_t n_out)
+static int step_to(walk *w, const ehff_net *h, const table *t, uint32_t l, uint32_t n_out)
 {
     const ehff_conv before = w->conv;
+    ehff_conv given;
     const uint32_t n_in = w->elements;
     int status;
     if (n_out < 1 || n_out > EHFF_MAX_DIM) return EHFF_ERR_SHAPE;
     w->n_in = n_in;
     w->n_out = w->head = w->elements = n_out;
     if (!ehff_has_conv(h)) return EHFF_OK;
-    w->conv = entry_of(t, l);
+    w->conv = given = entry_of(t, l);
     status = ehff_conv_follow(&w->conv, l == 0 ? NULL : &before, n_in, n_out);
+    if (status == EHFF_OK && !t->is_open && !same(&w->conv, &given)) return EHFF_ERR_SHAPE;
     if (status != EHFF_OK || w->conv.kind == EHFF_DENSE) return status;
     w->n_in = ehff_conv_fan_in(&w->conv);
     w->head = n_out * w->conv.grid_h * w->conv.grid_w;
-    w->elements = ehff_conv_elements(&w->conv, n_out);
-    return w->head > EHFF_MAX_DIM ? EHFF_ERR_SHAPE : EHFF_OK;
+    w->elements = ehff_conv_elements(&w->conv, n_out); /* no fewer than head */
+    return EHFF_OK;
 }
 
 /* n_out: the layers' widths, so many uint32_t apart. Counted in words, so that nothing overflows: a layer has at
  * most 2^31 + 2^27 of them, and 2^30 are too many. What a blob holds is never more than the arena: it has no scratch
  * and nothing rounded up. */
-static int sizes_of(const ehff_net *h, const uint32_t *n_out, uint32_t apart, table t, ehff_sizes *s, uint32_t *widest)
+static int sizes_of(const ehff_net *h, const uint32_t *n_out, uint32_t apart, const table *t, ehff_sizes *s,
+                    uint32_t *widest)
 {
     const uint32_t n_protos = ehff_n_protos(h);
     uint32_t l, weights = 0, protos = 0, rest, most = 0;
@@ -137,26 +150,18 @@ static int sizes_of(const ehff_net *h, const uint32_t *n_out, uint32_t apart, ta
 
 static table table_of(const ehff_net *net)
 {
-    const table t = {ehff_convs(net), NULL};
+    const table t = {ehff_convs(net), NULL, 0};
     return t;
-}
-
-/* What follows from a layer before may be left open in a configuration, never in an arena. */
-static int same(const ehff_conv *a, const ehff_conv *b)
-{
-    uint32_t i;
-    for (i = 0; i < EHFF_BLOB_CONV / 2; i++)
-        if (((const uint16_t *)a)[i] != ((const uint16_t *)b)[i]) return 0;
-    return 1;
 }
 
 int ehff_net_place(ehff_net *net, uint32_t arena_bytes)
 {
     ehff_layer *layer = ehff_layers(net);
     ehff_sizes s;
+    const table t = table_of(net);
     walk w = {0};
     uint32_t l, at;
-    int status = sizes_of(net, &layer->n_out, sizeof *layer / 4, table_of(net), &s, &net->widest);
+    int status = sizes_of(net, &layer->n_out, sizeof *layer / 4, &t, &s, &net->widest);
     if (status != EHFF_OK) return status;
     if (arena_bytes < s.ram_bytes) return EHFF_ERR_ARENA;
     net->blob_bytes = s.blob_bytes;
@@ -166,8 +171,7 @@ int ehff_net_place(ehff_net *net, uint32_t arena_bytes)
     w.elements = net->n_in;
     for (l = 0; l < n_layers_of(net); l++, layer++) {
         parts p;
-        (void)step_to(&w, net, table_of(net), l, layer->n_out);
-        if (ehff_has_conv(net) && !same(&w.conv, ehff_convs(net) + l)) return EHFF_ERR_SHAPE;
+        (void)step_to(&w, net, &t, l, layer->n_out);
         p = parts_of(net, w.n_in, layer->n_out, w.head);
         if (layer->norm_sum >> 10 > EHFF_NORM_MAX || layer->join_weight > 1024) return EHFF_ERR_RANGE;
         layer->n_in = w.n_in;
@@ -196,16 +200,17 @@ ehff_conv_needs ehff_net_conv_needs(const ehff_net *net)
 
 int ehff_net_sizes_of(const ehff_net *head, const uint32_t *n_out, const uint8_t *conv, ehff_sizes *sizes)
 {
-    const table t = {NULL, conv};
+    const table t = {NULL, conv, 0};
     uint32_t widest;
-    return sizes_of(head, n_out, 1, t, sizes, &widest);
+    return sizes_of(head, n_out, 1, &t, sizes, &widest);
 }
 
 int ehff_net_sizes_with(const ehff_net *net, uint16_t n_classes, ehff_sizes *sizes)
 {
+    const table t = table_of(net);
     ehff_net h = *net;
     h.n_classes = n_classes;
-    return sizes_of(&h, &ehff_layers(net)->n_out, sizeof(ehff_layer) / 4, table_of(net), sizes, &h.widest);
+    return sizes_of(&h, &ehff_layers(net)->n_out, sizeof(ehff_layer) / 4, &t, sizes, &h.widest);
 }
 
 static int head_of(const ehff_config *c, ehff_net *h)
@@ -238,19 +243,15 @@ static int head_of(const ehff_config *c, ehff_net *h)
     return EHFF_OK;
 }
 
-static table config_table(const ehff_config *c)
-{
-    const table t = {c->conv, NULL};
-    return t;
-}
-
 int ehff_net_sizes(const ehff_config *c, ehff_sizes *s)
 {
+    table t = {NULL, NULL, 1};
     ehff_net h;
     int status = head_of(c, &h);
     if (status != EHFF_OK) return status;
+    t.entries = c->conv;
     if (s == NULL) return check_head(&h) == EHFF_OK ? EHFF_ERR_NULL : check_head(&h);
-    return sizes_of(&h, c->dims + 1, 1, config_table(c), s, &h.widest);
+    return sizes_of(&h, c->dims + 1, 1, &t, s, &h.widest);
 }
 
 uint32_t ehff_net_ram_bytes(const ehff_config *config)
@@ -262,11 +263,13 @@ uint32_t ehff_net_ram_bytes(const ehff_config *config)
 int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehff_net **out)
 {
     ehff_net *net = (ehff_net *)arena;
+    table t = {NULL, NULL, 1};
     ehff_sizes s;
     walk w = {0};
     uint32_t l;
     int status = ehff_net_sizes(c, &s);
     if (status != EHFF_OK) return status;
+    t.entries = c->conv;
     if (arena == NULL || out == NULL) return EHFF_ERR_NULL;
     if (arena_bytes < s.ram_bytes || !ehff_aligned(arena)) return EHFF_ERR_ARENA;
     (void)head_of(c, net);
@@ -278,7 +281,7 @@ int ehff_net_layout(const ehff_config *c, void *arena, uint32_t arena_bytes, ehf
     }
     w.elements = net->n_in;
     for (l = 0; ehff_has_conv(net) && l < n_layers_of(net); l++) {
-        (void)step_to(&w, net, config_table(c), l, c->dims[l + 1]);
+        (void)step_to(&w, net, &t, l, c->dims[l + 1]);
         ehff_convs(net)[l] = w.conv;
     }
     *out = net;

@@ -9,28 +9,32 @@ static const ehff_encoder encoders[MODELS] = {
     {EHFF_RAW_I16, EHFF_ENC_WINDOW, EHFF_FEAT_MAV | EHFF_FEAT_WL, 1, 4, -100, 6, 2, 3, offsets, gains},
     {EHFF_RAW_I8, EHFF_ENC_PLAIN, 0, 0, 0, 64, 8, 1, 1, NULL, NULL},
     {0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL},
+    {0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL},
 };
 
 uint32_t model_raw_bytes(uint32_t model)
 {
-    static const uint32_t bytes[MODELS] = {12, 8, 24, 8, 6};
+    static const uint32_t bytes[MODELS] = {12, 8, 24, 8, 6, 12};
     return bytes[model];
 }
 
 void model_sample(uint32_t model, uint32_t i, uint8_t *raw)
 {
+    const uint32_t n = model_raw_bytes(model), limit = encoders[model].n_time == 0 ? 20 : 256;
     uint32_t j, s = i * 7919 + model;
-    for (j = 0; j < model_raw_bytes(model); j++) raw[j] = (uint8_t)(sim_random(&s) >> 8);
-    for (j = 1; encoders[model].n_time == 0 && j < model_raw_bytes(model); j += 2)
-        raw[j] = (uint8_t)(raw[j] % 20); /* int16 of at most 20 * 256: shorter than 1.0 together */
+    for (j = 0; j < n; j++) {
+        raw[j] = (uint8_t)(sim_random(&s) >> 8);
+        if (j % 2 == 1) raw[j] = (uint8_t)(raw[j] % limit); /* int16 of at most 20 * 256: shorter than 1.0 together */
+    }
 }
 
 uint32_t model_blob(uint32_t model, uint32_t seed, uint8_t *blob)
 {
-    static const uint32_t dims[MODELS][3] = {{6, 5, 4}, {8, 5, 0}, {9, 4, 3}, {9, 4, 0}, {3, 4, 0}};
+    static const uint32_t dims[MODELS][3] = {{6, 5, 4}, {8, 5, 0}, {9, 4, 3}, {9, 4, 0}, {3, 4, 0}, {6, 3, 0}};
+    static const ehff_conv conv = {2, 3, 1, EHFF_CONV, 2, 2, 1, 1, 1, 1, EHFF_POOL_MAX, 1, 2, 2, 1, 0, 0, 0};
     static uint32_t memory[512];
     const ehff_encoder *e = encoders[model].n_time == 0 ? NULL : &encoders[model];
-    ehff_config c = {NULL, NULL, 1, EHFF_INT8, 0, EHFF_CAP, 16, 3, 1, 17728, 801, EHFF_GATE_OFF, 70001, 1501, 0};
+    ehff_config c = {NULL, NULL, NULL, 1, EHFF_INT8, 0, EHFF_CAP, 16, 3, 1, 17728, 801, EHFF_GATE_OFF, 70001, 1501, 0};
     ehff_net *net;
     uint8_t raw[24];
     int16_t x[12];
@@ -43,6 +47,7 @@ uint32_t model_blob(uint32_t model, uint32_t seed, uint8_t *blob)
     if (model == MODEL_WINDOW) c.n_per_class = 2;
     if (model == MODEL_FROZEN) c.proto_bits = 8;
     if (model == MODEL_MANY) c.n_classes = 24;
+    if (model == MODEL_CONV) c.conv = &conv;
     if (ehff_net_init(&c, memory, sizeof memory, &net) != EHFF_OK) return 0;
     for (i = 0; i < 12 && model == MODEL_FROZEN; i++) {
         ((int8_t *)ehff_net_protos(net, 0))[i] = (int8_t)((i * 17 + seed) % 200 - 100);
@@ -58,6 +63,12 @@ uint32_t model_blob(uint32_t model, uint32_t seed, uint8_t *blob)
     }
     n = ehff_net_blob_bytes(net, e);
     return n <= MODEL_BYTES && ehff_net_save(net, e, blob, n) == EHFF_OK ? n : 0;
+}
+
+uint32_t model_first(const uint8_t *blob)
+{
+    return blob[4] == EHFF_BLOB_CONV_VERSION ? EHFF_LOAD_FIRST_CONV((uint32_t)blob[6])
+                                             : EHFF_LOAD_FIRST((uint32_t)blob[6]);
 }
 
 uint32_t model_arena(const uint8_t *blob, uint32_t n, uint32_t more)

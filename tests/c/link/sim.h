@@ -74,16 +74,19 @@ void put32(uint8_t *b, uint32_t v);
 
 /* ---- models.c ---- */
 
-#define MODELS 5
+#define MODELS 6
 #define MODEL_BYTES 704 /* of the longest blob, with a class more */
 #define MODEL_PLAIN 0 /* two layers, int8, no encoder: raw samples of 12 bytes */
 #define MODEL_U8 1 /* one layer, int16 weights, 8 bytes with a table */
 #define MODEL_WINDOW 2 /* two layers, window of 12 int16 with logarithms and bias */
 #define MODEL_FROZEN 3 /* int8 prototypes, 8 int8 with a bias */
 #define MODEL_MANY 4 /* 24 classes, no encoder */
+#define MODEL_CONV 5 /* one convolution over 2 x 3, no encoder */
 
 /* Write the blob of a model that took some steps, and return its length. */
 uint32_t model_blob(uint32_t model, uint32_t seed, uint8_t *blob);
+/* Bytes of a blob before its arrays: what the first piece holds at least. */
+uint32_t model_first(const uint8_t *blob);
 /* Arena that it takes, with so many classes more. */
 uint32_t model_arena(const uint8_t *blob, uint32_t n, uint32_t more);
 /* Bytes of its raw samples; sample i of them. */

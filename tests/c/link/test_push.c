@@ -42,7 +42,7 @@ static void check_pieces(uint32_t model)
         begin(model, FRAME);
         n = model_blob(model, 9, other);
         CHECK(n == its.blob_bytes && state_of(other, n) != state());
-        CHECK(push_all(other, n, EHFF_LOAD_FIRST(2), pieces[k]) == EHFF_OK);
+        CHECK(push_all(other, n, model_first(other), pieces[k]) == EHFF_OK);
         CHECK(state() == state_of(other, n));
         CHECK(predict(model, 1, 1) == EHFF_OK);
     }
@@ -151,7 +151,7 @@ static void check_changes(void)
             its.arena_bytes = 1200;
             reboot(FRAME);
             CHECK(ask_as(EHFF_OP_HELLO, its.sequence, its.session, NULL, 0) == EHFF_OK);
-            CHECK(push_all(other, n, 92, 97) == EHFF_OK && state() == state_of(other, n));
+            CHECK(push_all(other, n, model_first(other), 97) == EHFF_OK && state() == state_of(other, n));
             CHECK(predict(to, 1, 1) == EHFF_OK && its.link->model.raw_bytes == model_raw_bytes(to));
         }
 }

@@ -198,8 +198,8 @@ typedef struct {
     uint8_t features; /* EHFF_FEAT_*, for EHFF_ENC_WINDOW */
     uint8_t log; /* 1: log2 of each feature plus one step of its unit */
     uint8_t gain_shift; /* 0..30 */
-    int16_t bias; /* a last feature of this value before the norm; 0: none */
-    uint16_t n_time, n_channels, n_segments; /* plain: n_time * n_channels values, n_segments 1 */
+    int16_t bias; /* a last feature of this value before the norm; 0: none. Plain: behind each segment */
+    uint16_t n_time, n_channels, n_segments; /* plain: n_time * n_channels values; n_segments 1 where bias is 0 */
     const int32_t *offset; /* one a feature, or NULL: no standardization */
     const uint16_t *gain; /* one a feature: z = (f - offset) * gain >> gain_shift, saturated to int16 */
 } ehff_encoder;

@@ -1,0 +1,273 @@
+"""Training of convolutions in torch: changed maps, what is learned, and backpropagation beside it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgehff import spec
+from edgehff.core import ONE
+from edgehff.data.dataset import from_arrays
+from edgehff.data.sources import load
+from edgehff.data.split import holdout
+from edgehff.errors import RecipeError
+from edgehff.geometry import ConvLayer
+from edgehff.quantize import quantize
+from edgehff.recipe import EncoderRecipe, PretrainRecipe, Recipe
+from edgehff.train.events import EpochDone
+from edgehff.train.metrics import accuracy
+
+torch = pytest.importorskip("torch")
+from edgehff.nn import HFFNetwork  # noqa: E402 (needs torch)
+from edgehff.train import backprop  # noqa: E402
+from edgehff.train.augment import augmented  # noqa: E402
+from edgehff.train.float import Learner, norm_means, predict, train  # noqa: E402
+
+pytestmark = pytest.mark.torch
+torch.set_num_threads(1)
+
+PRETRAIN = PretrainRecipe(lr=0.01, lr_prototypes=0.01, batch_size=32, epochs=4)
+RECIPE = Recipe(
+    conv=(
+        ConvLayer(12, pool="max", pool_size=(2, 2), grid=(2, 2)),
+        ConvLayer(16, pool="mean", pool_size=(2, 2), grid=(2, 2)),
+    ),
+    input_shape=(8, 8, 1),
+    layers=(24,),
+    arith="float",
+    pretrain=PRETRAIN,
+    encoder=EncoderRecipe(center=True),
+)
+
+
+def recipe(pretrain=None, **changes):
+    return replace(RECIPE, pretrain=replace(PRETRAIN, **(pretrain or {})), **changes)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    digits = load("digits")
+    return tuple(digits.rows(at) for at in holdout(digits, 0.2, 0))
+
+
+def trained(*arguments, by=train):
+    *_, done = by(*arguments)
+    return done.network
+
+
+def maps(n=400, map_in=(6, 7, 2), seed=1):
+    x = torch.from_numpy(np.random.default_rng(seed).normal(size=(n, np.prod(map_in))))
+    return torch.nn.functional.normalize(x, dim=1), map_in
+
+
+def changed(x, map_in, seed=0, **settings):
+    generator = torch.Generator().manual_seed(seed)
+    return augmented(x, map_in, replace(PRETRAIN, **settings), generator).view(-1, *map_in)
+
+
+def test_half_of_the_maps_are_mirrored_from_left_to_right():
+    x, map_in = maps()
+    found, plain = changed(x, map_in, flip=True), x.view(-1, *map_in)
+    same = torch.isclose(found, plain).flatten(1).all(1)
+    mirrored = torch.isclose(found, plain.flip(2)).flatten(1).all(1)
+    assert (same ^ mirrored).all()
+    assert float(mirrored.double().mean()) == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("map_in", [(6, 7, 2), (1, 12, 3)])
+def test_maps_move_by_at_most_shift_and_zeros_come_in(map_in):
+    x, _ = maps(map_in=map_in)
+    found, plain = changed(x, map_in, shift=2), x.view(-1, *map_in)
+    height, width, _ = map_in
+    seen = set()
+    for ours, source in zip(found, plain, strict=True):
+        fits = []
+        for down in range(-2, 3) if height > 1 else (0,):
+            for right in range(-2, 3):
+                wanted = torch.zeros_like(source)
+                to = [slice(max(0, m), n + min(0, m)) for m, n in ((down, height), (right, width))]
+                fro = [slice(max(0, -m), n + min(0, -m)) for m, n in ((down, height), (right, width))]
+                wanted[to[0], to[1]] = source[fro[0], fro[1]]
+                if torch.allclose(ours, wanted / wanted.norm(), rtol=0, atol=1e-12):
+                    fits.append((down, right))
+        assert len(fits) == 1
+        seen.add(fits[0])
+    assert len(seen) == (25 if height > 1 else 5)
+
+
+@pytest.mark.parametrize("map_in", [(6, 7, 2), (1, 12, 3)])
+def test_a_square_is_cut_out(map_in):
+    x, _ = maps(map_in=map_in)
+    gone = changed(x, map_in, cutout=3) == 0
+    assert torch.equal(gone.all(-1), gone.any(-1))
+    sizes = gone[..., 0].flatten(1).sum(1)
+    whole = 3 * min(3, map_in[0])
+    assert int(sizes.max()) == whole
+    assert int(sizes.min()) >= 2 * min(2, map_in[0])
+    assert float((sizes == whole).double().mean()) > 0.4
+    for row in gone[:50, ..., 0]:
+        down, right = row.any(1).nonzero().flatten(), row.any(0).nonzero().flatten()
+        assert int(row.sum()) == len(down) * len(right)
+        assert int(right[-1] - right[0]) == len(right) - 1
+    assert gone[..., 0].any(0).all()
+
+
+def test_changed_maps_are_unit_or_zero_and_drawn_from_the_generator():
+    x, map_in = maps()
+    x[3] = 0
+    settings = {"flip": True, "shift": 2, "cutout": 2}
+    found = changed(x, map_in, **settings)
+    length = found.flatten(1).norm(dim=1)
+    assert torch.allclose(length[torch.arange(400) != 3], torch.ones(399).double())
+    assert not found[3].any()
+    assert torch.equal(found, changed(x, map_in, **settings))
+    assert not torch.equal(found, changed(x, map_in, seed=1, **settings))
+    assert not torch.equal(found[0], changed(x[[1, 0]], map_in, **settings)[1])
+
+
+@pytest.mark.parametrize("setting", [{"flip": True}, {"shift": 1}, {"cutout": 3}])
+def test_maps_are_changed_while_they_are_learned_from_and_not_when_measured(parts, setting):
+    rows = parts[0].rows(np.arange(200))
+    plain, ours = (trained(recipe({"epochs": 1, **s}), rows) for s in ({}, setting))
+    assert ours.weights_crc32 != plain.weights_crc32
+    assert trained(recipe({"epochs": 1, **setting}), rows).weights_crc32 == ours.weights_crc32
+    network = HFFNetwork.from_data(ours)
+    x = ours.encoding.to_core().encode(ours.encoding.quantize_raw(parts[1].x))
+    assert np.array_equal(predict(network, x), ours.predict(ours.encode(parts[1].x)))
+
+
+@pytest.mark.parametrize(("name", "value"), [("flip", True), ("shift", 1), ("cutout", 2)])
+def test_what_changes_maps_needs_maps(name, value):
+    with pytest.raises(RecipeError, match=rf"pretrain\.{name} = .* names none") as caught:
+        Recipe(pretrain=PretrainRecipe(**{name: value}))
+    assert "input_shape" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["shift", "cutout"])
+def test_something_of_a_map_is_left(name):
+    assert recipe({name: 7})
+    with pytest.raises(RecipeError, match="leaves nothing of a map 8 wide"):
+        recipe({name: 8})
+    with pytest.raises(RecipeError, match="lies outside"):
+        recipe({name: -1})
+
+
+def test_digits_are_learned_and_survive_quantizing(parts):
+    rows, held = parts
+    *_, last, done = train(recipe({"epochs": 6}), rows, held)
+    network = done.network
+    answers = network.predict(network.encode(held.x))
+    assert last.validation == accuracy(answers, held.y) > 0.95
+    for arith in ("int8", "int16"):
+        integers = quantize(network, arith)
+        assert accuracy(integers.to_core().predict(integers.encode(held.x)), answers) >= 0.98
+
+
+def test_norms_are_what_the_core_would_find(parts):
+    """The core's running mean of the first samples, over the mean that goes with the quantized network."""
+    rows = parts[0]
+    integers = quantize(trained(recipe({"epochs": 1}), rows), "int16")
+    x = integers.encode(rows.x)
+    net = replace(integers, layers=tuple(replace(layer, norm_sum=0) for layer in integers.layers)).to_core()
+    net.set_rates(0, 0)
+    net.train(x, rows.y)
+    for i, layer in enumerate(integers.layers):
+        assert layer.norm_sum == pytest.approx(net.norm_sum(i), rel=0.1)
+    u = x / ONE
+    for layer, shape in zip(integers.layers, RECIPE.shapes(64), strict=True):
+        weight = layer.weight / 256.0
+        if shape.conv is None:
+            u, norm = spec.forward(weight, u)
+        else:
+            u, _, norm = spec.conv_forward(shape, weight, u)
+        assert layer.norm_sum / 2**18 == pytest.approx(norm.mean(), rel=0.01)
+
+
+def test_means_of_the_norm_are_over_all_samples():
+    network = HFFNetwork(RECIPE, 64, 10, torch.Generator().manual_seed(0))
+    x = torch.from_numpy(np.random.default_rng(0).integers(-9999, 9999, (9, 64)).astype(np.int16))
+    u, wanted = x / ONE, []
+    with torch.no_grad():
+        for layer in network.layers:
+            u, _, norm = layer.parts(u)
+            wanted.append(float(norm.mean()))
+    assert norm_means(network, x) == pytest.approx(wanted)
+    assert norm_means(network, torch.cat([x] * 600)) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("setting", [{}, {"dropout": 0.3, "shift": 1}])
+def test_a_layer_learns_alike_whatever_the_next_one_is(setting):
+    r = recipe(setting)
+    ours, other = (
+        Learner(HFFNetwork(r, 64, 10, torch.Generator().manual_seed(5)), r.pretrain, 10, r.seed)
+        for _ in range(2)
+    )
+    with torch.no_grad():
+        for p in other.layers[1].parameters():
+            p.copy_(torch.flip(p, (0,)))
+    x, _ = maps(16, (8, 8, 1))
+    label = torch.arange(16) % 10
+    for _ in range(3):
+        ours.learn(x.float(), label)
+        other.learn(x.float(), label)
+    first, second = (zip(a.parameters(), b.parameters(), strict=True)
+                     for a, b in zip(ours.layers[:2], other.layers[:2], strict=True))  # fmt: skip
+    assert all(torch.equal(a, b) for a, b in first)
+    assert not any(torch.equal(a, b) for a, b in second)
+
+
+def test_backpropagation_follows_the_last_layers_loss_through_all_layers():
+    r = recipe({"optimizer": "sgd", "lr": 0.01, "lr_prototypes": 0.02}, join="last", gate=0.0)
+    network = HFFNetwork(r, 64, 10, torch.Generator().manual_seed(5)).double()
+    for layer in network.layers:
+        layer.normalize()  # unit in this precision too
+    learner = backprop.EndToEnd(network, r.pretrain, 10, r.seed)
+    x, _ = maps(16, (8, 8, 1))
+    label = torch.arange(16) % 10
+    before = [p.detach().clone() for p in network.parameters()]
+    u = x
+    for layer in network.layers:
+        u, head, _ = layer.parts(u)
+    network.layers[-1].head_loss(head, label).backward()
+    wanted = [p.grad for p in network.parameters()]
+    right = int((network.layers[-1].similarities(u).argmax(1) == label).sum())
+    assert learner.learn(x, label) == right
+    assert learner.learned == [16, 16, 16]
+    for i, (p, old, grad) in enumerate(zip(network.parameters(), before, wanted, strict=True)):
+        if i in (1, 3):  # prototypes of layers that do not answer
+            assert grad is None
+            assert torch.allclose(p, old, rtol=0, atol=1e-12)
+        elif i % 2 == 0:
+            assert grad.abs().max() > 1e-4
+            assert torch.allclose(old - p, 0.01 * grad, rtol=0, atol=1e-12)
+    lengths = network.layers[-1].prototypes.norm(dim=-1)
+    assert torch.allclose(lengths, torch.ones_like(lengths))
+    assert not torch.allclose(network.layers[-1].prototypes, before[-1], atol=1e-5)
+
+
+def test_backpropagation_learns_digits_and_answers_by_its_last_layer(parts):
+    rows, held = parts
+    events = list(backprop.train(recipe({"epochs": 6}), rows, held))
+    network = events[-1].network
+    assert network.recipe.join == "last"
+    answers = network.layer_similarities(network.encode(held.x))[:, -1].argmax(axis=1)
+    last = [e for e in events if isinstance(e, EpochDone)][-1]
+    assert last.validation == accuracy(answers, held.y) > 0.95
+    local = trained(recipe({"epochs": 6}), rows)
+    assert local.weights_crc32 != network.weights_crc32
+
+
+def test_a_signal_is_learned():
+    """Two classes that differ in which of two bumps comes first, anywhere in the window."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    x = rng.integers(0, 20, (400, 24))
+    at = rng.integers(0, 16, 400)
+    for row, start, label in zip(x, at, y, strict=True):
+        row[start : start + 6] += (100, 60, 20, 0, 0, 0) if label else (20, 60, 100, 0, 0, 0)
+    data = from_arrays("bumps", x.astype(np.uint8), y)
+    conv = ConvLayer(8, kernel=(1, 5), padding=(0, 2), pool="max", pool_size=(1, 4))
+    r = recipe(conv=(conv,), input_shape=(1, 24, 1), layers=(), pretrain={"epochs": 12, "shift": 2})
+    network = trained(r, data.rows(np.arange(300)))
+    test = data.rows(np.arange(300, 400))
+    assert accuracy(network.predict(network.encode(test.x)), test.y) > 0.9
