@@ -8,7 +8,8 @@ from builds import ROOT, run
 from test_c_targets import BARE, TARGETS
 
 CORE = ROOT / "firmware_bridge" / "core"
-REFUSED = {  # by each switch: two layers, int16, int8 prototypes, two a class, log, window, convolution, bias in it
+# by each switch: two layers, int16, int8 prototypes, two a class, log, window, convolution, bias in segments
+REFUSED = {
     "EHFF_MAX_LAYERS=1": "0 1 1 1 1 1 1 1",
     "EHFF_WITH_INT16=0": "1 0 1 1 1 1 1 1",
     "EHFF_WITH_INT8_PROTOS=0": "1 1 0 1 1 1 1 1",
