@@ -89,9 +89,6 @@ class PretrainRecipe:
     lr_final: the last step's rates as a fraction of the first's, falling by a cosine.
     weight_decay: of the weights, decoupled.
     dropout: share of a layer's inputs set to zero while it learns.
-    flip, shift, cutout: change maps of input_shape while they are learned from, drawn from the seed: half of
-        them mirrored from left to right; moved by up to so many pixels or frames, zeros coming in; a square
-        of this side (of a signal a stretch), laid anywhere, set to zero.
     """
 
     optimizer: str = "adam"
@@ -100,11 +97,22 @@ class PretrainRecipe:
     lr_final: float = 0.01
     weight_decay: float = 0.0
     dropout: float = 0.0
+    batch_size: int = 128
+    epochs: int = 20
+
+
+@dataclass(frozen=True)
+class AugmentRecipe:
+    """How encoded maps of input_shape are changed while they are learned from, drawn from the seed.
+
+    flip: half of them are mirrored from left to right.
+    shift: they are moved by up to so many pixels or frames, zeros coming in.
+    cutout: a square of this side (of a signal a stretch), laid anywhere, is set to zero.
+    """
+
     flip: bool = False
     shift: int = 0
     cutout: int = 0
-    batch_size: int = 128
-    epochs: int = 20
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,7 @@ class Recipe:
     seed: int = 1
     data: str = ""
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     pretrain: PretrainRecipe = field(default_factory=PretrainRecipe)
 
     def __post_init__(self) -> None:
@@ -195,7 +204,7 @@ class Recipe:
         plain = dataclasses.asdict(self)
         plain["gate"] = "off" if self.gate is None else self.gate
         if not self.conv:
-            del plain["conv"], plain["input_shape"]
+            del plain["conv"], plain["input_shape"], plain["augment"]
         return plain
 
 
@@ -232,11 +241,10 @@ _PRETRAIN_RANGES: dict[str, tuple[float, float]] = {
     "lr_final": (0, 1),
     "weight_decay": (0, 1),
     "dropout": (0, 0.9),
-    "shift": (0, 65535),
-    "cutout": (0, 65535),
     "batch_size": (1, 65536),
     "epochs": (1, 100_000),
 }
+_AUGMENT_RANGES: dict[str, tuple[float, float]] = {"shift": (0, 65535), "cutout": (0, 65535)}
 
 
 def _check(r: Recipe) -> None:
@@ -246,7 +254,12 @@ def _check(r: Recipe) -> None:
     for width in r.layers:
         if not 1 <= width <= 65536:
             raise RecipeError(f"layers holds {width}, a width is 1 to 65536", hint="layers = [128, 64]")
-    for part, ranges, prefix in ((r, _RANGES, ""), (r.pretrain, _PRETRAIN_RANGES, "pretrain.")):
+    parts: tuple[tuple[Any, dict[str, tuple[float, float]], str], ...] = (
+        (r, _RANGES, ""),
+        (r.pretrain, _PRETRAIN_RANGES, "pretrain."),
+        (r.augment, _AUGMENT_RANGES, "augment."),
+    )
+    for part, ranges, prefix in parts:
         for name, (low, high) in ranges.items():
             value = getattr(part, name)
             if not low <= value <= high:
@@ -309,19 +322,17 @@ def _check_conv(r: Recipe) -> None:
 
 def _check_augmentation(r: Recipe) -> None:
     """What changes maps needs to know their sizes, and leaves something of them."""
-    p = r.pretrain
-    for name in ("flip", "shift", "cutout"):
-        value = getattr(p, name)
+    for name, value in dataclasses.asdict(r.augment).items():
         if value and not r.input_shape:
             raise RecipeError(
-                f"pretrain.{name} = {str(value).lower()} changes maps, and the recipe names none",
+                f"augment.{name} = {str(value).lower()} changes maps, and the recipe names none",
                 hint="input_shape = [28, 28, 1] and [[conv]] tables",
             )
     for name in ("shift", "cutout"):
-        value, width = getattr(p, name), r.input_shape[1] if r.input_shape else 65536
+        value, width = getattr(r.augment, name), r.input_shape[1] if r.input_shape else 65536
         if value >= width:
             raise RecipeError(
-                f"pretrain.{name} = {value} leaves nothing of a map {width} wide",
+                f"augment.{name} = {value} leaves nothing of a map {width} wide",
                 hint=f"{name} = {width // 8}",
             )
 
@@ -334,7 +345,7 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         )
 
 
-_PARTS: dict[str, type] = {"encoder": EncoderRecipe, "pretrain": PretrainRecipe}
+_PARTS: dict[str, type] = {"encoder": EncoderRecipe, "augment": AugmentRecipe, "pretrain": PretrainRecipe}
 
 
 def from_dict(table: dict[str, Any], source: str = "recipe") -> Recipe:

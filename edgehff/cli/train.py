@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from edgehff.train.events import EpochDone, Trained
 
 ENCODER_OPTIONS = ("features", "segments", "log", "center", "standardize")
-FLOAT_OPTIONS = ("optimizer", "batch_size", "weight_decay", "dropout", "flip", "shift", "cutout")
+AUGMENT_OPTIONS = ("flip", "shift", "cutout")
+FLOAT_OPTIONS = ("optimizer", "batch_size", "weight_decay", "dropout")
 SHARED_OPTIONS = ("epochs", "lr", "lr_prototypes", "lr_final")
 """Set pretrain's field where arith is "float", and the recipe's own of that name elsewhere."""
 
@@ -53,9 +54,9 @@ SHARED_OPTIONS = ("epochs", "lr", "lr_prototypes", "lr_final")
 @click.option("--batch-size", type=int, help="With float: samples of one step.")
 @click.option("--weight-decay", type=float, help="With float: of the weights.")
 @click.option("--dropout", type=float, help="With float: share of a layer's inputs.")
-@click.option("--flip/--no-flip", default=None, help="With float: mirror half of the maps.")
-@click.option("--shift", type=int, help="With float: move maps by up to so many pixels or frames.")
-@click.option("--cutout", type=int, help="With float: a square of this side of each map is set to zero.")
+@click.option("--flip/--no-flip", default=None, help="Mirror half of the maps.")
+@click.option("--shift", type=int, help="Move maps by up to so many pixels or frames.")
+@click.option("--cutout", type=int, help="Set a square of this side of each map to zero.")
 @click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda", help="With float: of torch.")
 @click.option(
     "--validation", type=float, metavar="FRACTION", help="Hold this share of the training rows out."
@@ -163,6 +164,9 @@ def recipe_of(path: Path | None, data: str | None, options: dict[str, Any]) -> R
     for name in ENCODER_OPTIONS:
         if name in given:
             table["encoder"][name] = given.pop(name)
+    for name in AUGMENT_OPTIONS:
+        if name in given:
+            table.setdefault("augment", {})[name] = given.pop(name)
     arith = given.get("arith", table["arith"])
     is_float = arith == "float"
     for name in FLOAT_OPTIONS:

@@ -33,7 +33,7 @@ class EndToEnd(local.Learner):
     def learn(self, x: Tensor, label: Tensor) -> int:
         """One step of every layer from a batch; how many samples were right before it."""
         last = self.layers[-1]
-        u, head = self._changed(x), x
+        u, head = x, x
         for layer in self.layers:
             u, head, _ = layer.parts(self._dropped(u))
         parameters = [*(layer.weight for layer in self.layers), last.prototypes]

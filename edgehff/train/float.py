@@ -19,7 +19,7 @@ from edgehff.model.encoding import fit_encoding
 from edgehff.model.float_network import FloatNetwork
 from edgehff.nn import HFFLayer, HFFNetwork
 from edgehff.recipe import PretrainRecipe, Recipe
-from edgehff.train.augment import augmented, is_on
+from edgehff.train.augment import Augmentation
 from edgehff.train.events import Advanced, EpochDone, Trained
 from edgehff.train.local import pass_order
 from edgehff.train.metrics import accuracy
@@ -74,7 +74,8 @@ def train(
     p = recipe.pretrain
     encoding = fit_encoding(rows.x, recipe.encoder)
     encoder = encoding.to_core()
-    x = torch.from_numpy(encoder.encode(encoding.quantize_raw(rows.x))).to(device)
+    encoded = encoder.encode(encoding.quantize_raw(rows.x))
+    x = torch.from_numpy(encoded).to(device)
     sizes(recipe.replace(arith="int16").core_config(encoder.n_features, rows.n_classes))
     y = torch.from_numpy(rows.y.astype(np.int64)).to(device)
     held = None if validation is None else encoder.encode(encoding.quantize_raw(validation.x))
@@ -82,18 +83,21 @@ def train(
     network = HFFNetwork(recipe, encoder.n_features, rows.n_classes, generator).to(device)
     steps = math.ceil(len(rows) / p.batch_size) * p.epochs
     learns = (learner or Learner)(network, p, steps, recipe.seed)
+    changes = Augmentation(recipe)
     torch.empty(_BLOCK, dtype=torch.uint8)
     seconds, samples = 0.0, 0
     threads = torch.get_num_threads()
     largest = p.batch_size * max(layer.weight.numel() * _positions(layer.shape) for layer in learns.layers)
     for epoch in range(p.epochs):
-        order = torch.from_numpy(pass_order(len(rows), recipe.seed, epoch)).to(device)
+        order = pass_order(len(rows), recipe.seed, epoch)
         right = 0
-        for at in torch.split(order, p.batch_size):
+        for start in range(0, len(order), p.batch_size):
+            at = order[start : start + p.batch_size]
             began = time.perf_counter()
+            seen = torch.from_numpy(changes(encoded[at])).to(device) if changes else x[at]
             torch.set_num_threads(1 if largest < _SMALL else threads)
             try:
-                right += learns.learn(x[at] / ONE, y[at])
+                right += learns.learn(seen / ONE, y[at])
             finally:
                 torch.set_num_threads(threads)
             seconds += time.perf_counter() - began
@@ -178,7 +182,7 @@ class Learner:
     @torch.no_grad()
     def learn(self, x: Tensor, label: Tensor) -> int:
         """One step of every layer from a batch; how many samples were right before it."""
-        x, similarities = self._changed(x), []
+        similarities = []
         for i, (layer, optimizer) in enumerate(zip(self.layers, self.optimizers, strict=True)):
             seen = self._dropped(x)
             passed = layer.local_gradient(seen, label)
@@ -198,10 +202,6 @@ class Learner:
         layer.weight.mul_(1 - self.p.lr * factor * self.p.weight_decay)
         optimizer.step()
         layer.normalize()
-
-    def _changed(self, x: Tensor) -> Tensor:
-        map_in = self.network.recipe.input_shape
-        return augmented(x, map_in, self.p, self.generator) if map_in and is_on(self.p) else x
 
     def _dropped(self, x: Tensor) -> Tensor:
         if not self.p.dropout:

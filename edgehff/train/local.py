@@ -15,6 +15,7 @@ from edgehff.data.split import shuffled
 from edgehff.model.encoding import fit_encoding
 from edgehff.model.network import Network
 from edgehff.recipe import Recipe
+from edgehff.train.augment import Augmentation
 from edgehff.train.events import Advanced, EpochDone, Trained
 from edgehff.train.metrics import accuracy
 
@@ -49,6 +50,7 @@ def train(
     x = encoder.encode(encoding.quantize_raw(rows.x))
     held = None if validation is None else encoder.encode(encoding.quantize_raw(validation.x))
     net = Net(recipe.core_config(encoder.n_features, rows.n_classes))
+    changes = Augmentation(recipe)
     before = [0] * recipe.n_layers
     seconds = 0.0
     for epoch in range(recipe.epochs):
@@ -57,8 +59,9 @@ def train(
         right = 0
         for start in range(0, len(order), CHUNK):
             at = order[start : start + CHUNK]
+            seen = changes(x[at]) if changes else x[at]
             began = time.perf_counter()
-            answers = net.train(x[at], rows.y[at])
+            answers = net.train(seen, rows.y[at])
             seconds += time.perf_counter() - began
             right += int(np.count_nonzero(answers == rows.y[at]))
             yield Advanced(len(at))

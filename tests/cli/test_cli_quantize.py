@@ -95,7 +95,7 @@ def test_training_in_float_says_what_it_did(torch, train, capsys):
     assert d["recipe"] == json.loads(json.dumps(network.recipe.to_dict()))
     assert d["recipe"]["pretrain"] == {
         "optimizer": "sgd", "lr": 0.02, "lr_prototypes": 0.03, "lr_final": 0.5, "weight_decay": 0.0,
-        "dropout": 0.0, "flip": False, "shift": 0, "cutout": 0, "batch_size": 16, "epochs": 5,
+        "dropout": 0.0, "batch_size": 16, "epochs": 5,
     }  # fmt: skip
     plain = Recipe()
     own = {name: d["recipe"][name] for name in ("epochs", "lr", "lr_prototypes", "lr_final")}

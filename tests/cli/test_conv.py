@@ -87,7 +87,7 @@ def test_what_changes_maps_has_options(torch, recipe, tmp_path, capsys):
 
     def crc(*more):
         d = document(capsys, "train", recipe, "--arith", "float", "--epochs", 1, *more, "-o", target)
-        return d["weights_crc32"], d["recipe"]["pretrain"]
+        return d["weights_crc32"], d["recipe"]["augment"]
 
     plain, settings = crc()
     assert (settings["flip"], settings["shift"], settings["cutout"]) == (False, 0, 0)
@@ -99,9 +99,8 @@ def test_what_changes_maps_has_options(torch, recipe, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "code", "message", "hint"),
     [
-        (("--arith", "int16", "--shift", 1), 3, "--shift is for --arith float", "leave --shift out"),
         (("--arith", "float", "--shift", 8), 3, "leaves nothing of a map 8 wide", "shift = 1"),
-        (("--arith", "float", "--cutout", -1), 3, "pretrain.cutout = -1 lies outside", "recipe.md"),
+        (("--arith", "float", "--cutout", -1), 3, "augment.cutout = -1 lies outside", "recipe.md"),
     ],
 )
 def test_what_does_not_fit_is_told(recipe, tmp_path, capsys, options, code, message, hint):
@@ -118,7 +117,7 @@ def test_maps_are_named_where_they_are_changed(tmp_path, capsys):
         capsys, "train", "--data", "digits", "--arith", "float", "--flip", "-o", tmp_path / "m"
     )
     assert found == 3
-    assert "pretrain.flip = true changes maps" in err
+    assert "augment.flip = true changes maps" in err
     assert "try: input_shape" in err
 
 

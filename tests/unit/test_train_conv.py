@@ -10,17 +10,15 @@ from edgehff.core import ONE
 from edgehff.data.dataset import from_arrays
 from edgehff.data.sources import load
 from edgehff.data.split import holdout
-from edgehff.errors import RecipeError
 from edgehff.geometry import ConvLayer
 from edgehff.quantize import quantize
-from edgehff.recipe import EncoderRecipe, PretrainRecipe, Recipe
+from edgehff.recipe import AugmentRecipe, EncoderRecipe, PretrainRecipe, Recipe
 from edgehff.train.events import EpochDone
 from edgehff.train.metrics import accuracy
 
 torch = pytest.importorskip("torch")
 from edgehff.nn import HFFNetwork  # noqa: E402 (needs torch)
 from edgehff.train import backprop  # noqa: E402
-from edgehff.train.augment import augmented  # noqa: E402
 from edgehff.train.float import Learner, norm_means, predict, train  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -50,106 +48,27 @@ def parts():
     return tuple(digits.rows(at) for at in holdout(digits, 0.2, 0))
 
 
+def inputs(dtype):
+    """16 unit rows of 64."""
+    drawn = torch.randn(16, 64, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    return torch.nn.functional.normalize(drawn, dim=1)
+
+
 def trained(*arguments, by=train):
     *_, done = by(*arguments)
     return done.network
 
 
-def maps(n=400, map_in=(6, 7, 2), seed=1):
-    x = torch.from_numpy(np.random.default_rng(seed).normal(size=(n, np.prod(map_in))))
-    return torch.nn.functional.normalize(x, dim=1), map_in
-
-
-def changed(x, map_in, seed=0, **settings):
-    generator = torch.Generator().manual_seed(seed)
-    return augmented(x, map_in, replace(PRETRAIN, **settings), generator).view(-1, *map_in)
-
-
-def test_half_of_the_maps_are_mirrored_from_left_to_right():
-    x, map_in = maps()
-    found, plain = changed(x, map_in, flip=True), x.view(-1, *map_in)
-    same = torch.isclose(found, plain).flatten(1).all(1)
-    mirrored = torch.isclose(found, plain.flip(2)).flatten(1).all(1)
-    assert (same ^ mirrored).all()
-    assert float(mirrored.double().mean()) == pytest.approx(0.5, abs=0.1)
-
-
-@pytest.mark.parametrize("map_in", [(6, 7, 2), (1, 12, 3)])
-def test_maps_move_by_at_most_shift_and_zeros_come_in(map_in):
-    x, _ = maps(map_in=map_in)
-    found, plain = changed(x, map_in, shift=2), x.view(-1, *map_in)
-    height, width, _ = map_in
-    seen = set()
-    for ours, source in zip(found, plain, strict=True):
-        fits = []
-        for down in range(-2, 3) if height > 1 else (0,):
-            for right in range(-2, 3):
-                wanted = torch.zeros_like(source)
-                to = [slice(max(0, m), n + min(0, m)) for m, n in ((down, height), (right, width))]
-                fro = [slice(max(0, -m), n + min(0, -m)) for m, n in ((down, height), (right, width))]
-                wanted[to[0], to[1]] = source[fro[0], fro[1]]
-                if torch.allclose(ours, wanted / wanted.norm(), rtol=0, atol=1e-12):
-                    fits.append((down, right))
-        assert len(fits) == 1
-        seen.add(fits[0])
-    assert len(seen) == (25 if height > 1 else 5)
-
-
-@pytest.mark.parametrize("map_in", [(6, 7, 2), (1, 12, 3)])
-def test_a_square_is_cut_out(map_in):
-    x, _ = maps(map_in=map_in)
-    gone = changed(x, map_in, cutout=3) == 0
-    assert torch.equal(gone.all(-1), gone.any(-1))
-    sizes = gone[..., 0].flatten(1).sum(1)
-    whole = 3 * min(3, map_in[0])
-    assert int(sizes.max()) == whole
-    assert int(sizes.min()) >= 2 * min(2, map_in[0])
-    assert float((sizes == whole).double().mean()) > 0.4
-    for row in gone[:50, ..., 0]:
-        down, right = row.any(1).nonzero().flatten(), row.any(0).nonzero().flatten()
-        assert int(row.sum()) == len(down) * len(right)
-        assert int(right[-1] - right[0]) == len(right) - 1
-    assert gone[..., 0].any(0).all()
-
-
-def test_changed_maps_are_unit_or_zero_and_drawn_from_the_generator():
-    x, map_in = maps()
-    x[3] = 0
-    settings = {"flip": True, "shift": 2, "cutout": 2}
-    found = changed(x, map_in, **settings)
-    length = found.flatten(1).norm(dim=1)
-    assert torch.allclose(length[torch.arange(400) != 3], torch.ones(399).double())
-    assert not found[3].any()
-    assert torch.equal(found, changed(x, map_in, **settings))
-    assert not torch.equal(found, changed(x, map_in, seed=1, **settings))
-    assert not torch.equal(found[0], changed(x[[1, 0]], map_in, **settings)[1])
-
-
 @pytest.mark.parametrize("setting", [{"flip": True}, {"shift": 1}, {"cutout": 3}])
 def test_maps_are_changed_while_they_are_learned_from_and_not_when_measured(parts, setting):
     rows = parts[0].rows(np.arange(200))
-    plain, ours = (trained(recipe({"epochs": 1, **s}), rows) for s in ({}, setting))
+    augment = AugmentRecipe(**setting)
+    plain, ours = (trained(recipe({"epochs": 1}, augment=a), rows) for a in (AugmentRecipe(), augment))
     assert ours.weights_crc32 != plain.weights_crc32
-    assert trained(recipe({"epochs": 1, **setting}), rows).weights_crc32 == ours.weights_crc32
+    assert trained(recipe({"epochs": 1}, augment=augment), rows).weights_crc32 == ours.weights_crc32
     network = HFFNetwork.from_data(ours)
     x = ours.encoding.to_core().encode(ours.encoding.quantize_raw(parts[1].x))
     assert np.array_equal(predict(network, x), ours.predict(ours.encode(parts[1].x)))
-
-
-@pytest.mark.parametrize(("name", "value"), [("flip", True), ("shift", 1), ("cutout", 2)])
-def test_what_changes_maps_needs_maps(name, value):
-    with pytest.raises(RecipeError, match=rf"pretrain\.{name} = .* names none") as caught:
-        Recipe(pretrain=PretrainRecipe(**{name: value}))
-    assert "input_shape" in caught.value.hint
-
-
-@pytest.mark.parametrize("name", ["shift", "cutout"])
-def test_something_of_a_map_is_left(name):
-    assert recipe({name: 7})
-    with pytest.raises(RecipeError, match="leaves nothing of a map 8 wide"):
-        recipe({name: 8})
-    with pytest.raises(RecipeError, match="lies outside"):
-        recipe({name: -1})
 
 
 def test_digits_are_learned_and_survive_quantizing(parts):
@@ -195,7 +114,7 @@ def test_means_of_the_norm_are_over_all_samples():
     assert norm_means(network, torch.cat([x] * 600)) == pytest.approx(wanted, rel=1e-5)
 
 
-@pytest.mark.parametrize("setting", [{}, {"dropout": 0.3, "shift": 1}])
+@pytest.mark.parametrize("setting", [{}, {"dropout": 0.3}])
 def test_a_layer_learns_alike_whatever_the_next_one_is(setting):
     r = recipe(setting)
     ours, other = (
@@ -205,11 +124,11 @@ def test_a_layer_learns_alike_whatever_the_next_one_is(setting):
     with torch.no_grad():
         for p in other.layers[1].parameters():
             p.copy_(torch.flip(p, (0,)))
-    x, _ = maps(16, (8, 8, 1))
+    x = inputs(torch.float32)
     label = torch.arange(16) % 10
     for _ in range(3):
-        ours.learn(x.float(), label)
-        other.learn(x.float(), label)
+        ours.learn(x, label)
+        other.learn(x, label)
     first, second = (zip(a.parameters(), b.parameters(), strict=True)
                      for a, b in zip(ours.layers[:2], other.layers[:2], strict=True))  # fmt: skip
     assert all(torch.equal(a, b) for a, b in first)
@@ -222,7 +141,7 @@ def test_backpropagation_follows_the_last_layers_loss_through_all_layers():
     for layer in network.layers:
         layer.normalize()  # unit in this precision too
     learner = backprop.EndToEnd(network, r.pretrain, 10, r.seed)
-    x, _ = maps(16, (8, 8, 1))
+    x = inputs(torch.float64)
     label = torch.arange(16) % 10
     before = [p.detach().clone() for p in network.parameters()]
     u = x
@@ -267,7 +186,13 @@ def test_a_signal_is_learned():
         row[start : start + 6] += (100, 60, 20, 0, 0, 0) if label else (20, 60, 100, 0, 0, 0)
     data = from_arrays("bumps", x.astype(np.uint8), y)
     conv = ConvLayer(8, kernel=(1, 5), padding=(0, 2), pool="max", pool_size=(1, 4))
-    r = recipe(conv=(conv,), input_shape=(1, 24, 1), layers=(), pretrain={"epochs": 12, "shift": 2})
+    r = recipe(
+        conv=(conv,),
+        input_shape=(1, 24, 1),
+        layers=(),
+        pretrain={"epochs": 12},
+        augment=AugmentRecipe(shift=2),
+    )
     network = trained(r, data.rows(np.arange(300)))
     test = data.rows(np.arange(300, 400))
     assert accuracy(network.predict(network.encode(test.x)), test.y) > 0.9
