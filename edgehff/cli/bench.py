@@ -172,6 +172,32 @@ def backprop(
     )
 
 
+@bench.command()
+@common_options
+@pass_output
+def depth(output: Output) -> None:
+    """RAM to learn one step of 2, 4, 8 and 16 equal convolutions, beside backpropagation."""
+    from edgehff.bench import depth as measured
+
+    document = measured.run()
+    if output.json:
+        output.print_document(document)
+        return
+    ways = list(document["rows"][0]["backprop"])
+    output.table(
+        f"bytes of RAM to learn one step: equal layers of {document['conv']} over"
+        f" {' x '.join(map(str, document['input_shape']))}, {document['n_classes']} classes",
+        ("layers", "scratch", "HFF", *ways),
+        [
+            (
+                f"{r['layers']}, {r['arith']}",
+                *(f"{n:,}" for n in (r["scratch_bytes"], r["ram_bytes"], *r["backprop"].values())),
+            )
+            for r in document["rows"]
+        ],
+    )
+
+
 def measure_personalize(output: Output, data: Any, workers: int | None = None) -> dict[str, Any]:
     """Run the benchmark with a progress bar; the summary, with seconds."""
     from edgehff.bench import personalize as measured

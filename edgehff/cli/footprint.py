@@ -183,7 +183,12 @@ def _network(
 
 
 def _smaller(document: dict[str, Any]) -> str:
-    """A command with the next smaller network: int8 first, then half the widths."""
+    """A command with the next smaller network: int8 first, then half the widths; of convolutions, advice."""
+    from edgehff.model import file  # help must not load numpy
+
+    if document["model"] is not None and file.load(document["model"]).config.conv:
+        int8 = "" if document["arith"] == "int8" else 'arith = "int8", '
+        return f"{int8}fewer channels, more pooling or a smaller grid in the recipe"
     n_in, *widths = document["dims"]
     if document["arith"] == "int8":
         widths = [max(1, width // 2) for width in widths]

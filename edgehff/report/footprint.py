@@ -6,11 +6,13 @@ is an estimate. Code and stack are not counted: they depend on compiler and targ
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
 from edgehff import core
+from edgehff.geometry import LayerShape
 from edgehff.model.encoding import Encoding
 from edgehff.recipe import CoreConfig
 from edgehff.report.tables import Table
@@ -42,12 +44,14 @@ NOTES = (
 class Backprop:
     """RAM of one step of stochastic gradient descent by backpropagation, for a comparable network.
 
-    The network: bias-free, the same hidden widths with ReLU, and a linear classifier on the last; without
-    normalization and optimizer state, which would add to it. Input vector included; raw sample, encoder
-    and program left out, as they are in Footprint.learning_bytes.
+    The network: bias-free, the same hidden layers with ReLU and pooling, and a linear classifier on the last,
+    or on the sum of each of its channels where that is a convolution; without normalization and optimizer
+    state, which would add to it. Input vector included; raw sample, encoder and program left out, as they are
+    in Footprint.learning_bytes.
 
     variant: "in place", "accumulated" or "batch 32".
     values: "float32", or "integers": weights as wide as ours, everything else 16 bits.
+    activation_bytes: with the routes of pooling.
     """
 
     variant: str
@@ -148,9 +152,10 @@ def footprint(config: CoreConfig, encoding: Encoding) -> Footprint:
     """
     sizes, encoder = core.sizes(config), encoding.to_core()
     each = 1 if config.arith == "int8" else 2
-    weights = sum(n_in * n_out for n_in, n_out in pairwise(config.dims)) * each
+    shapes = config.shapes
+    weights = sum(layer.n_in * layer.n_out for layer in shapes) * each
     n_protos = config.n_classes * config.n_per_class
-    prototypes = n_protos * sum(config.dims[1:]) * (config.proto_bits // 8)
+    prototypes = n_protos * sum(layer.head for layer in shapes) * (config.proto_bits // 8)
     prototypes += n_protos * 2 * config.n_layers * (config.proto_bits == 8)
     return Footprint(
         dims=config.dims,
@@ -172,7 +177,7 @@ def footprint(config: CoreConfig, encoding: Encoding) -> Footprint:
             "header": sizes["blob_bytes"] - weights - prototypes + _BLOB_ENCODER_BYTES,
         },
         table_ram=encoder.table_bytes,
-        backprop=backprop(config.dims, config.n_classes, each),
+        backprop=backprop(shapes, config.n_classes, each),
     )
 
 
@@ -202,35 +207,42 @@ def exceeded(found: HasParts, ram_bytes: int | None, flash_bytes: int | None) ->
     return sentences
 
 
-def backprop(dims: tuple[int, ...], n_classes: int, weight_bytes: int) -> tuple[Backprop, ...]:
-    """RAM of backpropagation through dims[0]-...-dims[-1]-n_classes, the least that each variant can do with.
+def backprop(shapes: tuple[LayerShape, ...], n_classes: int, weight_bytes: int) -> tuple[Backprop, ...]:
+    """RAM of backpropagation through these layers and a linear classifier, the least that each variant needs.
 
-    P weights, A = dims[0] + ... + dims[-1] + n_classes activations, E the two widest neighbors among the
-    layers that have an error, w bytes a weight and v bytes another value:
+    P weights, the classifier's among them: n_classes a channel of a convolution, or output of a dense layer.
+    A activations: the input, what each layer hands on, after pooling, and n_classes. A channel's sum is not
+    kept: it follows from the map. R bytes of routes, which tell where a pooled value came from: of max one
+    byte, of mean one bit for each position of its window, in whole bytes. E the two widest neighbors among
+    the layers that have an error; that of a convolution before the classifier is the same all over a channel:
+    one value. With w bytes a weight and v bytes another value:
 
-    - in place: one sample; each layer's weights change as the error passes: w P + v A + v E.
+    - in place: one sample; each layer's weights change as the error passes from one buffer to another:
+      w P + v A + R + v E.
     - accumulated: one sample at a time into a gradient of every weight, applied later; errors overwrite the
-      activations they no longer need: w P + v P + v A.
-    - batch 32: the same for 32 samples at once: w P + v P + 32 v A.
+      activations they no longer need: w P + v P + v A + R.
+    - batch 32: the same for 32 samples at once: w P + v P + 32 (v A + R).
 
     w = v = 4 for float32; w = weight_bytes and v = 2 for integers.
 
     Args:
-        dims: input width and hidden widths.
+        shapes: of every layer but the classifier, as geometry.shapes gives them.
         n_classes: outputs of the classifier.
         weight_bytes: bytes of one weight in integers, 1 or 2.
     """
-    layers = (*dims, n_classes)
-    weights = sum(n_in * n_out for n_in, n_out in pairwise(layers))
-    activations = sum(layers)
-    errors = max(a + b for a, b in pairwise(layers[1:]))
+    first, last = shapes[0], shapes[-1]
+    given = [math.prod(layer.map_out or (layer.n_out,)) for layer in shapes]
+    weights = sum(layer.n_in * layer.n_out for layer in shapes) + last.n_out * n_classes
+    activations = math.prod(first.map_in or (first.n_in,)) + sum(given) + n_classes
+    routes = sum(n * _route_bytes(layer) for n, layer in zip(given, shapes, strict=True))
+    errors = max(a + b for a, b in pairwise((*given[:-1], last.n_out, n_classes)))
     return tuple(
         Backprop(
             variant,
             values,
             w * weights,
             gradients * v * weights,
-            samples * v * activations,
+            samples * (v * activations + routes),
             in_place * v * errors,
         )
         for values, w, v in (("float32", 4, 4), ("integers", weight_bytes, 2))
@@ -240,6 +252,13 @@ def backprop(dims: tuple[int, ...], n_classes: int, weight_bytes: int) -> tuple[
             (f"batch {BATCH}", 1, BATCH, 0),
         )
     )
+
+
+def _route_bytes(layer: LayerShape) -> int:
+    """Bytes that backpropagation keeps of the window of one pooled value: at most 16 positions."""
+    if layer.conv is None or layer.conv.pool == "none":
+        return 0
+    return 1 if layer.conv.pool == "max" else (math.prod(layer.conv.pool_size) + 7) // 8
 
 
 def _parts(title: str, parts: dict[str, int], text: dict[str, str]) -> Table:

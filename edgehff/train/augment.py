@@ -46,7 +46,8 @@ class Augmentation:
     def _below(self, n: int, count: int) -> NDArray[np.int64]:
         """So many numbers of 0 to n - 1, alike to one in 2^32 of n."""
         words = self._bits.random_raw(count) >> np.uint64(32)
-        return (words * np.uint64(n) >> np.uint64(32)).astype(np.int64)
+        drawn: NDArray[np.int64] = (words * np.uint64(n) >> np.uint64(32)).astype(np.int64)
+        return drawn
 
     def _moved(self, maps: Maps, most: int, map_in: Map) -> Maps:
         """Each map moved down and right by a number within -most..most of its own, zeros coming in."""

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from edgehff.cli.main import main
 from edgehff.core import Net
+from edgehff.geometry import ConvLayer
 from edgehff.model.encoding import fit_encoding
 from edgehff.model.file import save
 from edgehff.model.network import Network
@@ -187,3 +189,33 @@ def test_the_example_of_the_documentation(run, monkeypatch):
     assert command.startswith("$ edgehff footprint ")
     code, out, _ = run(*command.split()[3:])
     assert (code, out.strip()) == (0, wanted.strip())
+
+
+def test_convolutions_from_a_file_and_what_makes_them_smaller(run, tmp_path):
+    recipe = Recipe(
+        layers=(5,), conv=(ConvLayer(4, pool="max", pool_size=(2, 2)),), input_shape=(8, 8, 1), arith="int16"
+    )
+    path = tmp_path / "maps.safetensors"
+    encoding = fit_encoding(np.zeros((3, 8, 8), np.uint8), recipe.encoder)
+    net = Net(recipe.core_config(64, 3))
+    save(Network.from_core(net, recipe, ("a", "b", "c"), encoding), path)
+    document = json.loads(run(path, "--json")[1])
+    assert document["flash_bytes"] == len(net.save_blob(encoding.to_core()))
+    assert document["flash"]["weights"] == 2 * (4 * 9 + 64 * 5)
+    code, _, err = run(path, "--budget-ram", "1k")
+    assert code == 7
+    assert 'try: arith = "int8", fewer channels' in err
+    assert "--layers" not in err
+
+
+def test_the_table_of_the_results_is_what_the_command_prints(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    page = Path(__file__).parents[2] / "docs" / "explanation" / "results.md"
+    section = page.read_text(encoding="utf-8").split("`edgehff bench depth`\n")[1].split("\n## ")[0]
+    row = re.compile(r"\s*(\d+),\s+(int\d+)\s+((?:[\d,]+\s*){8})")
+    written = [row.fullmatch(re.sub("[|`]", " ", line)) for line in section.splitlines()]
+    assert main(["bench", "depth"]) == 0
+    printed = [row.fullmatch(line) for line in capsys.readouterr().out.splitlines()]
+    wanted = [(found[1], found[2], found[3].split()) for found in printed if found]
+    assert len(wanted) == 8
+    assert [(found[1], found[2], found[3].split()) for found in written if found] == wanted

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgehff import core
+from edgehff import core, geometry
+from edgehff.bench import depth
 from edgehff.core import Net
+from edgehff.geometry import ConvLayer
 from edgehff.model.encoding import Encoding
 from edgehff.recipe import CoreConfig
 from edgehff.report.boards import BOARDS
@@ -34,10 +36,28 @@ def standardized():
     )
 
 
+def conv_net(input_shape, conv, layers=(), **more):
+    dims = (int(np.prod(input_shape)), *(c.channels for c in conv), *layers)
+    return CoreConfig(dims=dims, conv=conv, input_shape=input_shape, n_classes=3, **more)
+
+
+MAX = ConvLayer(3, pool="max", pool_size=(2, 2), grid=(2, 1))
+MEAN = ConvLayer(3, "depthwise", pool="mean", pool_size=(3, 4), grid=(2, 1))
+STRIDE = ConvLayer(5, kernel=(1, 5), stride=(1, 2), padding=(0, 1), grid=(1, 3))
 CASES = [
     (CoreConfig(dims=(7, 5), n_classes=3, arith="int8"), plain(7)),
     (CoreConfig(dims=(16, 33, 5, 9), n_classes=11, n_per_class=3, arith="int16"), standardized()),
     (CoreConfig(dims=(16, 33, 5), n_classes=3, n_per_class=3, arith="int8", proto_bits=8), standardized()),
+    (conv_net((12, 8, 2), (MAX,), arith="int8"), plain(192)),
+    (conv_net((12, 8, 2), (MAX, MEAN), arith="int16"), plain(192)),
+    (conv_net((12, 8, 2), (MAX, MEAN), (7, 5), arith="int8", n_per_class=2), plain(192)),
+    (conv_net((12, 8, 2), (MAX, MEAN), (7,), arith="int8", n_per_class=2, proto_bits=8), plain(192)),
+    (conv_net((1, 16, 1), (STRIDE,), arith="int16"), standardized()),
+    (conv_net((1, 16, 1), (STRIDE,), (9,), arith="int16", proto_bits=8), standardized()),
+    (
+        conv_net((1, 8, 2), (replace(STRIDE, stride=(1, 1), padding=(0, 2)),) * 3, arith="int8"),
+        standardized(),
+    ),
 ]
 
 
@@ -45,6 +65,7 @@ CASES = [
 def test_the_figures_are_what_the_core_allocates(config, encoding):
     net, encoder, found = Net(config), encoding.to_core(), footprint(config, encoding)
     arena = core.ffi.sizeof(net._arena)
+    assert arena == core.sizes(config)["ram_bytes"]
     assert sum(found.ram[name] for name in ("state", "weights", "prototypes", "scratch")) == arena
     layers = range(config.n_layers)
     assert found.flash["weights"] == sum(net.weights(i).nbytes for i in layers)
@@ -81,7 +102,7 @@ def test_scratch_does_not_grow_with_depth_and_stored_activations_do(arith):
 
 
 def test_backpropagation_by_hand():
-    found = {(b.values, b.variant): b for b in backprop((10, 8, 4), 3, 1)}
+    found = {(b.values, b.variant): b for b in backprop(geometry.shapes((10, 8, 4), (), ()), 3, 1)}
     p, a, e = 10 * 8 + 8 * 4 + 4 * 3, 10 + 8 + 4 + 3, 8 + 4
     batch = f"batch {BATCH}"
     assert {key: b.ram_bytes for key, b in found.items()} == {
@@ -92,7 +113,59 @@ def test_backpropagation_by_hand():
         ("integers", "accumulated"): p + 2 * p + 2 * a,
         ("integers", batch): p + 2 * p + 2 * 32 * a,
     }
-    assert backprop((10, 8), 3, 2)[3].weight_bytes == 2 * (80 + 24)
+    assert backprop(geometry.shapes((10, 8), (), ()), 3, 2)[3].weight_bytes == 2 * (80 + 24)
+
+
+@pytest.mark.parametrize(
+    ("layers", "p", "a", "e"),
+    [
+        ((), 3 * 18 + 3 * 9 + 3 * 4, 192 + 72 + 6 + 4, 72 + 3),
+        ((5,), 3 * 18 + 3 * 9 + 6 * 5 + 5 * 4, 192 + 72 + 6 + 5 + 4, 72 + 6),
+    ],
+)
+def test_backpropagation_through_convolutions_by_hand(layers, p, a, e):
+    """Maps of 6 x 4 x 3 and 2 x 1 x 3; of the second's windows 12 positions each take two bytes."""
+    shapes = conv_net((12, 8, 2), (MAX, MEAN), layers).shapes
+    r, batch = 72 * 1 + 6 * 2, f"batch {BATCH}"
+    assert {(b.values, b.variant): b.ram_bytes for b in backprop(shapes, 4, 1)} == {
+        ("float32", "in place"): 4 * (p + a + e) + r,
+        ("float32", "accumulated"): 4 * (2 * p + a) + r,
+        ("float32", batch): 4 * 2 * p + 32 * (4 * a + r),
+        ("integers", "in place"): p + 2 * (a + e) + r,
+        ("integers", "accumulated"): p + 2 * p + 2 * a + r,
+        ("integers", batch): p + 2 * p + 32 * (2 * a + r),
+    }
+    assert backprop(shapes, 4, 2)[3].weight_bytes == 2 * p
+
+
+def test_routes_of_windows():
+    def routes(**more):
+        (shape,) = conv_net((12, 8, 2), (ConvLayer(3, **more),)).shapes
+        elements = 192 + np.prod(shape.map_out) + 4
+        return (backprop((shape,), 4, 1)[0].activation_bytes - 4 * elements) / np.prod(shape.map_out)
+
+    assert routes() == 0
+    assert [routes(pool="max", pool_size=size) for size in ((1, 2), (4, 4))] == [1, 1]
+    assert [routes(pool="mean", pool_size=size) for size in ((2, 4), (3, 3), (4, 4))] == [1, 2, 2]
+
+
+def test_convolutions_train_in_the_same_scratch_at_any_depth():
+    document = depth.run()
+    for arith in ("int8", "int16"):
+        rows = [row for row in document["rows"] if row["arith"] == arith]
+        assert [row["layers"] for row in rows] == [2, 4, 8, 16]
+        assert {row["scratch_bytes"] for row in rows} == {25604}
+        per_layer = (rows[1]["ram_bytes"] - rows[0]["ram_bytes"]) // 2
+        state, prototypes, weights = 68, 10 * 2 * 2 * 16 * 2, 9 * 16 * 16 * (1 if arith == "int8" else 2)
+        assert per_layer == state + prototypes + weights
+        assert [row["ram_bytes"] - rows[0]["ram_bytes"] for row in rows] == [
+            n * per_layer for n in (0, 2, 6, 14)
+        ]
+        for variant in rows[0]["backprop"]:
+            found = [row["backprop"][variant] for row in rows]
+            assert found == sorted(set(found)), "it grows with depth"
+            assert found[3] - found[2] == 2 * (found[2] - found[1]), "by the same for each layer"
+            assert (found[2] - found[1]) / 4 > per_layer, "and by more than ours"
 
 
 def test_budgets_name_the_largest_part_and_the_excess():
