@@ -25,18 +25,33 @@ if TYPE_CHECKING:
 @click.option(
     "--int8-prototypes", is_flag=True, help="With prototypes in int8, as inference artifacts carry them."
 )
+@click.option(
+    "--plots",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write pictures of what the model learned there; needs the extra plot.",
+)
 @common_options
 @pass_output
 def evaluate(
-    output: Output, model: Path, data: str | None, rows: str, group: int | None, int8_prototypes: bool
+    output: Output,
+    model: Path,
+    data: str | None,
+    rows: str,
+    group: int | None,
+    int8_prototypes: bool,
+    plots: Path | None,
 ) -> None:
     """Measure MODEL: accuracy, per class, per layer, confusion.
 
     Rows are those that the data set marks, or a holdout of 20 %.
     """
     from edgehff.data.sources import load
+    from edgehff.extras import require
     from edgehff.model import file
 
+    if plots is not None:
+        require("matplotlib", "plot")
     network = file.load_any(model)
     whole = load(name_of_data(network, data), notice=output.say)
     check_classes(network, whole)
@@ -44,7 +59,8 @@ def evaluate(
     if int8_prototypes:
         network = _integer(network, model)
         network = network.with_int8_prototypes()
-    document = {"model": str(model), "data": whole.name, "rows": rows} | measure(network, chosen)
+    found = measure(network, chosen) if plots is None else _measure_and_draw(network, chosen, plots)
+    document = {"model": str(model), "data": whole.name, "rows": rows} | found
     if output.json:
         output.print_document(document)
         return
@@ -61,6 +77,8 @@ def evaluate(
     )
     layers = ", ".join(f"{value:.2%}" for value in document["per_layer"])
     output.print_text(f"each layer alone: {layers}")
+    if plots is not None:
+        output.print_text(f"wrote {', '.join(document['plots'])}")
 
 
 def _integer(network: Network | FloatNetwork, model: Path) -> Network:
@@ -121,16 +139,37 @@ def choose_rows(data: Dataset, rows: str, group: int | None) -> Dataset:
 
 def measure(network: Network | FloatNetwork, rows: Dataset) -> dict[str, Any]:
     """Accuracy, per_class, per_layer, confusion and samples, as the JSON names them."""
+    return _document(network, rows, *_answers(network, rows))
+
+
+def _measure_and_draw(network: Network | FloatNetwork, rows: Dataset, folder: Path) -> dict[str, Any]:
+    """What measure gives, and the pictures written to the folder as `plots`."""
+    from edgehff.report import plots
+
+    plots.prepare(folder)
+    answers, alone = _answers(network, rows)
+    written = plots.write(folder, network, rows, answers, alone)
+    return _document(network, rows, answers, alone) | {"plots": [str(path) for path in written]}
+
+
+def _answers(network: Network | FloatNetwork, rows: Dataset) -> tuple[Any, list[float]]:
+    """The class of each row, shape (n,), and the accuracy of each layer alone."""
     from edgehff.model.float_network import FloatNetwork, joined
     from edgehff.train import metrics
 
     if isinstance(network, FloatNetwork):
         layers = network.layer_similarities(network.encode(rows.x))
-        answers: Any = joined(layers, network.recipe).argmax(axis=1)
         alone = [metrics.accuracy(layers[:, i].argmax(axis=1), rows.y) for i in range(layers.shape[1])]
-    else:
-        net, x = network.to_core(), network.encode(rows.x)
-        answers, alone = net.predict(x), metrics.per_layer(net, x, rows.y)
+        return joined(layers, network.recipe).argmax(axis=1), alone
+    net, x = network.to_core(), network.encode(rows.x)
+    return net.predict(x), metrics.per_layer(net, x, rows.y)
+
+
+def _document(
+    network: Network | FloatNetwork, rows: Dataset, answers: Any, alone: list[float]
+) -> dict[str, Any]:
+    from edgehff.train import metrics
+
     matrix = metrics.confusion(answers, rows.y, rows.n_classes)
     return {
         "samples": len(rows),

@@ -36,7 +36,7 @@ _BLOCK = 31 << 20
 def optimizer_of(layer: HFFLayer, p: PretrainRecipe) -> torch.optim.Optimizer:
     """One layer's optimizer; the first group holds the weights, the second the prototypes."""
     groups = [
-        {"params": [layer.weight], "lr": p.lr},
+        {"params": [q for q in layer.parameters() if q is not layer.prototypes], "lr": p.lr},
         {"params": [layer.prototypes], "lr": p.lr_prototypes},
     ]
     return torch.optim.SGD(groups, momentum=0.9) if p.optimizer == "sgd" else torch.optim.Adam(groups)
