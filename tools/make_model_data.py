@@ -1,0 +1,96 @@
+"""Make the data sets that some recipes of models/ need and that nothing downloads.
+
+make_model_data.py SOURCE_FOLDER OUT [NAME ...]
+
+OUT gets fsdd.npz, hapt.npz and cifar10.npz, or those that are named; then EDGEHFF_DATA=OUT lets every command
+find them. SOURCE_FOLDER has of each:
+
+- fsdd_logmel.npz, of the Free Spoken Digit Dataset: X (n, 64, 40), log-mel energies of 40 bands by windows of
+  32 ms (Hann) every 16 ms, the clip in the middle of 64 frames; y; speaker; is_test, the recordings 0 to 4.
+- hapt_har.npz, of UCI's HAPT: X (n, 128, 6), windows of 2.56 s at 50 Hz, half overlapping, each inside one
+  label, acceleration in g and angular rate in rad/s; y, 0 to 5 the six activities; subject; is_test, the nine
+  test subjects of UCI's HAR; class_names.
+- cifar10_jpeg_packed.npz, of CIFAR-10 as JPEG: jpeg_train and jpeg_test, the files one after another without
+  jpeg_header, which they share; off_train and off_test, where each begins; y_train, y_test; class_names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from make_bundled_data import write
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+ACTIVITIES = 6
+
+
+def fsdd(source: Any) -> Arrays:
+    """Spoken digits, float32 (3000, 64, 40); group is the speaker."""
+    return {
+        "X": source["X"].astype(np.float32),
+        "y": source["y"],
+        "group": source["speaker"],
+        "is_test": source["is_test"],
+    }
+
+
+def hapt(source: Any) -> Arrays:
+    """The six activities without the transitions between them, float32 (n, 128, 6); group is the person."""
+    kept = source["y"] < ACTIVITIES
+    return {
+        "X": source["X"][kept].astype(np.float32),
+        "y": source["y"][kept],
+        "group": source["subject"][kept],
+        "is_test": source["is_test"][kept],
+        "class_names": source["class_names"][:ACTIVITIES],
+    }
+
+
+def cifar10(source: Any) -> Arrays:
+    """60,000 images of ten classes, uint8 (32, 32, 3)."""
+    from PIL import Image  # noqa: PLC0415 (of the three, only this one needs Pillow)
+
+    header = source["jpeg_header"].tobytes()
+    arrays: Arrays = {"class_names": source["class_names"]}
+    for part in ("train", "test"):
+        data, at = source[f"jpeg_{part}"].tobytes(), source[f"off_{part}"]
+        files = (header + data[a:b] for a, b in pairwise(at))
+        arrays[f"X_{part}"] = np.stack([np.asarray(Image.open(io.BytesIO(f)).convert("RGB")) for f in files])
+        arrays[f"y_{part}"] = source[f"y_{part}"]
+    return arrays
+
+
+SETS: dict[str, tuple[str, Callable[[Any], Arrays]]] = {
+    "fsdd": ("fsdd_logmel.npz", fsdd),
+    "hapt": ("hapt_har.npz", hapt),
+    "cifar10": ("cifar10_jpeg_packed.npz", cifar10),
+}
+
+
+def main() -> None:
+    """Make what is named."""
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SETS)}; default: all")
+    args = parser.parse_args()
+    for name in args.names or SETS:
+        if name not in SETS:
+            parser.error(f"{name} is none of {', '.join(SETS)}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in args.names or SETS:
+        file, convert = SETS[name]
+        with np.load(args.source / file, allow_pickle=False) as source:
+            write(args.out / f"{name}.npz", convert(source))
+
+
+if __name__ == "__main__":
+    main()
