@@ -1,0 +1,54 @@
+"""Every model that is kept: it is of its recipe, its card tells of its very weights, and it is small."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgehff import recipe
+from edgehff.data.sources import load
+from edgehff.model import file
+from edgehff.recipe import PretrainRecipe
+from edgehff.train import local
+from edgehff.train.metrics import accuracy
+
+ROOT = Path(__file__).parents[2]
+MODELS = sorted(path.parent for path in ROOT.glob("models/*/model.safetensors"))
+
+
+def test_there_are_models():
+    assert {"digits", "emg-gestures", "emg-microbit", "spoken-digits"} <= {path.name for path in MODELS}
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda path: path.name)
+def test_a_model_is_small_and_of_its_recipe(folder):
+    path = folder / "model.safetensors"
+    assert path.stat().st_size < 300_000
+    network, written = file.load(path), recipe.load(folder / "recipe.toml")
+    same = {"arith": network.recipe.arith, "pretrain": PretrainRecipe()}
+    assert replace(network.recipe, **same) == replace(written, **same)
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda path: path.name)
+def test_a_card_tells_of_these_weights_their_data_and_their_licence(folder):
+    card = (folder / "CARD.md").read_text(encoding="utf-8")
+    network = file.load(folder / "model.safetensors")
+    assert f"weights `{network.weights_crc32:08x}`" in card
+    rows = dict(re.findall(r"^\| (\w[\w ]*) \| (.+) \|$", card, re.MULTILINE))
+    assert {"network", "data", "trained on", "licence"} <= set(rows)
+    assert f"models/{folder.name}/recipe.toml" in card
+    assert "## What it is worth" in card
+
+
+def test_the_digits_are_made_again_to_the_bit_and_are_worth_what_the_card_says():
+    folder = ROOT / "models" / "digits"
+    digits = load("digits")
+    made = local.trained(recipe.load(folder / "recipe.toml"), digits.rows(~digits.is_test))
+    kept = file.load(folder / "model.safetensors")
+    assert (made.weights_crc32, made.state_crc32) == (kept.weights_crc32, kept.state_crc32)
+    test = digits.rows(digits.is_test)
+    found = accuracy(kept.to_core().predict(kept.encode(test.x)), test.y)
+    figure = re.search(r"^\| \| (\d+\.\d) ", (folder / "CARD.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert figure
+    assert f"{100 * found:.1f}" == figure[1]
