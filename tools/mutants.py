@@ -189,20 +189,36 @@ def compile_program(folder: Path) -> list[str]:
     return objects
 
 
-def outcome(mutant: Mutant | None, objects: list[str], folder: Path) -> str:
-    """Build and run one mutant, or the original for None: "caught", "survived" or "invalid"."""
-    shutil.copytree(CORE, folder / "core")
+def compile_core(core: Path, names: list[str]) -> dict[str, str]:
+    """Compile these sources of a copy of the core; returns each one's object. CalledProcessError: it is no C."""
+    include = [f"-I{core / 'include'}", f"-I{core / 'src'}"]
+    objects = {name: str(core / f"{name}.o") for name in names}
+    for name, made in objects.items():
+        command = [*COMPILER, *include, "-c", str(core / "src" / name), "-o", made]
+        subprocess.run(command, capture_output=True, check=True)
+    return objects
+
+
+def outcome(mutant: Mutant | None, whole: dict[str, str], objects: list[str], folder: Path) -> str:
+    """Build and run one mutant, or the original for None: "caught", "survived" or "invalid".
+
+    whole: objects of the original core, which serve for the sources that a mutant leaves as they are.
+    """
+    core, again = folder / "core", []
+    shutil.copytree(CORE, core)
     if mutant is not None:
-        path = folder / "core" / "src" / mutant.source
+        path = core / "src" / mutant.source
         text = path.read_text(encoding="utf-8")
         if text.count(mutant.old) != 1:
             return "invalid"
         path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        again = [mutant.source] if mutant.source.endswith(".c") else sources()
     program = folder / "program"
-    include = [f"-I{folder / 'core' / 'include'}", f"-I{folder / 'core' / 'src'}"]
-    core = [str(folder / "core" / "src" / name) for name in sources()]
-    command = [*COMPILER, *include, *core, *objects, "-o", str(program)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
+    try:
+        parts = whole | compile_core(core, again)
+        command = [*COMPILER, *parts.values(), *objects, "-o", str(program)]
+        subprocess.run(command, capture_output=True, check=True)
+    except subprocess.CalledProcessError:
         return "invalid"
     try:
         done = subprocess.run([str(program)], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
@@ -218,11 +234,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         objects = compile_program(folder)
-        if outcome(None, objects, folder / "original") != "survived":
+        shutil.copytree(CORE, folder / "whole")
+        whole = compile_core(folder / "whole", sources())
+        if outcome(None, whole, objects, folder / "original") != "survived":
             print("the vector program fails without any mutant", file=sys.stderr)
             return 1
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = [pool.submit(outcome, m, objects, folder / str(i)) for i, m in enumerate(MUTANTS)]
+            jobs = [pool.submit(outcome, m, whole, objects, folder / str(i)) for i, m in enumerate(MUTANTS)]
             results = [job.result() for job in jobs]
     for mutant, result in zip(MUTANTS, results, strict=True):
         print(f"{result:9s} {mutant.source:9s} {mutant.name}")
