@@ -27,6 +27,14 @@ def pytest_configure(config):
             raise pytest.UsageError(f"--require {name}: no such marker; known: {', '.join(sorted(known))}")
 
 
+@pytest.fixture
+def torch():
+    """torch on one thread; without it the test is skipped."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    return torch
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield

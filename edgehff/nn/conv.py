@@ -65,7 +65,7 @@ class HFFConv2d(HFFLayer):
     prototypes: parameter, (n_classes, n_per_class, cells of the grid * channels), unit rows; the channels
         are those of aux where there is one.
     map_out: (height, width, channels) of what the next layer gets.
-    options: n_per_class, scale, margin, gate and generator, as of HFFLinear.
+    options: n_per_class, scale, margin, gate and generator, of HFFLayer.
 
     Raises:
         ShapeError: the convolution does not fit the map.
@@ -239,7 +239,7 @@ class HFFConv1d(HFFConv2d):
 
     n_frames, channels_in: of the input.  channels: that the layer gives.
     kind, kernel, stride, padding, pool, pool_size, grid: of ConvLayer, along the frames.
-    options: aux, as of HFFConv2d; n_per_class, scale, margin, gate and generator, as of HFFLinear.
+    options: aux, as of HFFConv2d; n_per_class, scale, margin, gate and generator, of HFFLayer.
 
     Raises:
         ShapeError: the convolution does not fit the signal.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -17,33 +19,13 @@ class HFFLinear(HFFLayer):
 
     weight: parameter, (n_out, n_in), bias-free; starts normal with deviation sqrt(2 / n_in).
     prototypes: parameter, (n_classes, n_per_class, n_out), unit rows; `normalize` keeps them so.
-    scale: of the softmax over cosines.  margin: taken off the own class's cosine while learning.
-    gate: learn from samples whose own class leads by less than this cosine; None: from all.
+    options: n_per_class, scale, margin, gate and generator, of HFFLayer.
 
     Source: HFF, arXiv 2605.00082, as reconstructed; every formula is edgehff.spec's.
     """
 
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        n_classes: int,
-        *,
-        n_per_class: int = 1,
-        scale: float = 30.0,
-        margin: float = 0.1,
-        gate: float | None = None,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(
-            LayerShape(n_in, n_out, n_out),
-            n_classes,
-            n_per_class=n_per_class,
-            scale=scale,
-            margin=margin,
-            gate=gate,
-            generator=generator,
-        )
+    def __init__(self, n_in: int, n_out: int, n_classes: int, **options: Any) -> None:
+        super().__init__(LayerShape(n_in, n_out, n_out), n_classes, **options)
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(u, u, |y|) of relu(W x): prototypes see the direction itself."""

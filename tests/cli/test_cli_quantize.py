@@ -31,13 +31,6 @@ def refused(capsys, *args):
 
 
 @pytest.fixture
-def torch():
-    torch = pytest.importorskip("torch")
-    torch.set_num_threads(1)
-    return torch
-
-
-@pytest.fixture
 def data(tmp_path):
     """Three classes in samples of 12 values: 120 training rows and 60 test rows."""
     rng = np.random.default_rng(4)

@@ -40,13 +40,6 @@ TEXT = "12c3 pool2 grid2 -> 16c3x1 stride1x2 grid2 -> 24"
 
 
 @pytest.fixture
-def torch():
-    torch = pytest.importorskip("torch")
-    torch.set_num_threads(1)
-    return torch
-
-
-@pytest.fixture
 def recipe(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE)

@@ -10,6 +10,11 @@ from edgehff.errors import ShapeError
 from edgehff.geometry import ConvLayer
 from edgehff.recipe import CoreConfig
 
+conv_rows = st.tuples(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 6),
+    st.sampled_from(["random", "few values", "sparse", "hostile"]),
+)
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
@@ -33,13 +38,13 @@ def layers(draw, channels_in):
 
 
 @st.composite
-def conv_configs(draw, *, dense=2, **fixed):
+def conv_configs(draw, **fixed):
     """Any small configuration that begins with one or two convolutions."""
     shape = (draw(st.sampled_from([1, 1, 4, 6])), draw(st.integers(1, 8)), draw(st.integers(1, 3)))
     conv = []
     for _ in range(draw(st.integers(1, 2))):
         conv.append(draw(layers(conv[-1].channels if conv else shape[2])))
-    widths = draw(st.lists(st.integers(1, 5), max_size=dense))
+    widths = draw(st.lists(st.integers(1, 5), max_size=2))
     n = len(conv) + len(widths)
     plain = draw(configs(dims=(math.prod(shape), *(c.channels for c in conv), *widths)))
     weights = tuple(draw(st.lists(st.integers(0, 1024), min_size=n, max_size=n)))

@@ -1,11 +1,11 @@
-"""Networks with convolutions: C equals the oracle, bit for bit, and learning is local."""
+"""What only convolutions have: dead channels, tables of their own; and cosines near those of float64."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 import twins
-from conv_twins import conv_configs
+from conv_twins import conv_configs, conv_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,47 +16,11 @@ from edgehff.errors import ModelFileError, ShapeError
 from edgehff.geometry import ConvLayer
 from edgehff.recipe import CoreConfig
 
-seeds = st.integers(0, 2**32 - 1)
-rows = st.tuples(seeds, st.integers(1, 6), st.sampled_from(["random", "few values", "sparse", "hostile"]))
 some = settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 
 
 @some
-@given(conv_configs())
-def test_start_values_equal_the_oracles(config):
-    twins.assert_equal(Net(config), fixedpoint.init(config))
-
-
-@some
-@given(conv_configs(), rows, st.one_of(st.none(), seeds), st.data())
-def test_training_equals_the_oracle(config, data, filled, more):
-    first_layer = more.draw(st.integers(0, config.n_layers)) if more.draw(st.booleans()) else 0
-    net, state, x, _ = twins.train_both(config, data, filled, first_layer)
-    twins.assert_equal(net, state)
-    net.check()
-    assert net.scores(x).tolist() == [fixedpoint.run(state, row) for row in x.tolist()]
-    assert net.predict(x).tolist() == [fixedpoint.predict(state, row) for row in x.tolist()]
-    assert net.layer_scores(x).tolist() == [fixedpoint.layer_logits(state, row) for row in x.tolist()]
-
-
-@some
-@given(conv_configs(gate=65535), rows, seeds)
-def test_training_from_any_step_and_mean_equals_the_oracle(config, data, step):
-    seed, n, kind = data
-    net, state = Net(config), fixedpoint.init(config)
-    net.step = state.step = step
-    for index, layer in enumerate(state.layers):
-        layer.norm_sum = (step * 977 + index) & 0xFFFFFFFF
-        net.set_norm_sum(index, layer.norm_sum)
-    x, y = twins.sample_rows(seed, n, config.dims[0], kind), twins.labels_for(seed, n, config.n_classes)
-    net.train(x, y)
-    for a, b in zip(x.tolist(), y, strict=True):
-        fixedpoint.train(state, a, int(b))
-    twins.assert_equal(net, state)
-
-
-@some
-@given(conv_configs(gate=65535, lr_w=1048576), rows, st.booleans())
+@given(conv_configs(gate=65535, lr_w=1048576), conv_rows, st.booleans())
 def test_dead_channels_rise_as_the_oracles(config, data, revive):
     """All weights negative: no channel is active for a map without negative values."""
     config = dataclasses.replace(config, revive=revive)
@@ -67,10 +31,8 @@ def test_dead_channels_rise_as_the_oracles(config, data, revive):
         net.weights(index)[:] = layer.weight
         net.set_norm_sum(index, layer.norm_sum)
     before = net.weights(0).copy()
-    x, y = (
-        np.abs(twins.sample_rows(*data[:2], config.dims[0], data[2])),
-        twins.labels_for(*data[:2], config.n_classes),
-    )
+    x, y = twins.samples_of(config, data)
+    x = np.abs(x)
     net.train(x, y)
     for a, b in zip(x.tolist(), y, strict=True):
         fixedpoint.train(state, a, int(b))
@@ -79,72 +41,9 @@ def test_dead_channels_rise_as_the_oracles(config, data, revive):
 
 
 @some
-@given(conv_configs(proto_bits=8), rows, seeds)
-def test_int8_prototypes_answer_as_the_oracle(config, data, seed):
-    net, state = Net(config), fixedpoint.init(config)
-    rng = np.random.default_rng(seed)
-    for index, layer in enumerate(state.layers):
-        p = rng.integers(-127, 128, net.prototypes(index).shape)
-        length = np.sqrt(np.maximum(1, (p**2).sum(-1)))
-        net.prototypes(index)[:] = p
-        net.prototype_scales(index)[:] = np.minimum(65535, 16384 * 256 / length)
-        layer.prototype = p.reshape(-1, p.shape[-1]).tolist()
-        layer.scale = net.prototype_scales(index).reshape(-1).tolist()
-    net.check()
-    x = twins.sample_rows(data[0], data[1], config.dims[0], data[2])
-    assert net.scores(x).tolist() == [fixedpoint.run(state, row) for row in x.tolist()]
-    twin = Net(config)
-    twin.load_blob(net.save_blob())
-    assert twin.state_crc32 == net.state_crc32
-
-
-@some
-@given(conv_configs(), rows)
-def test_answering_changes_nothing_and_copies_are_independent(config, data):
-    net = Net(config)
-    x, y = (
-        twins.sample_rows(*data[:2], config.dims[0], data[2]),
-        twins.labels_for(*data[:2], config.n_classes),
-    )
-    net.train(x, y)
-    state, twin = net.state_crc32, net.copy()
-    net.scores(x)
-    net.layer_scores(x)
-    twin.set_gate(65535)
-    twin.train(x, y)
-    assert net.state_crc32 == state
-    net.set_gate(65535)
-    net.train(x, y)
-    assert net.state_crc32 == twin.state_crc32
-
-
-@some
-@given(conv_configs(), rows)
-def test_a_blob_brings_everything_back(config, data):
-    net = Net(config)
-    x, y = (
-        twins.sample_rows(*data[:2], config.dims[0], data[2]),
-        twins.labels_for(*data[:2], config.n_classes),
-    )
-    net.train(x, y)
-    blob = net.save_blob()
-    twin = Net(dataclasses.replace(config, seed=config.seed ^ 1))
-    twin.load_blob(blob)
-    assert twin.save_blob() == blob
-    net.train(x, y)
-    twin.train(x, y)
-    assert twin.state_crc32 == net.state_crc32
-
-
-@some
-@given(conv_configs(), rows)
+@given(conv_configs(), conv_rows)
 def test_a_new_class_is_drawn_as_a_fresh_networks(config, data):
-    net = Net(config)
-    x, y = (
-        twins.sample_rows(*data[:2], config.dims[0], data[2]),
-        twins.labels_for(*data[:2], config.n_classes),
-    )
-    net.train(x, y)
+    net, x, _ = twins.trained(config, data)
     fresh = Net(dataclasses.replace(config, n_classes=config.n_classes + 1))
     grown = net.copy()
     grown.add_class()
@@ -158,35 +57,12 @@ def test_a_new_class_is_drawn_as_a_fresh_networks(config, data):
 
 
 @some
-@given(conv_configs(dense=1), rows, seeds)
-def test_a_layers_update_does_not_depend_on_later_layers(config, data, seed):
-    if config.n_layers == 1:
-        config = dataclasses.replace(config, dims=(*config.dims, 4), join="sum_logp", join_weight=())
-    net, other = Net(config), Net(config)
-    last = config.n_layers - 1
-    rng = np.random.default_rng(seed)
-    limit = twins.LIMITS[config.arith]
-    other.weights(last)[:] = rng.integers(-limit, limit + 1, other.weights(last).shape)
-    other.prototypes(last)[:] = 0
-    x, y = (
-        twins.sample_rows(*data[:2], config.dims[0], data[2]),
-        twins.labels_for(*data[:2], config.n_classes),
-    )
-    net.train(x, y)
-    other.train(x, y)
-    for index in range(last):
-        assert np.array_equal(net.weights(index), other.weights(index))
-        assert np.array_equal(net.prototypes(index), other.prototypes(index))
-        assert net.norm_sum(index) == other.norm_sum(index)
-
-
-@some
-@given(conv_configs(arith="int16"), rows)
+@given(conv_configs(arith="int16"), conv_rows)
 def test_a_blob_of_other_convolutions_is_refused_whatever_its_size(config, data):
     """Strides, padding and pooling that give equal sizes are another network all the same."""
     net = Net(config)
     blob = bytearray(net.save_blob())
-    x = twins.sample_rows(data[0], 1, config.dims[0], data[2])
+    x, _ = twins.samples_of(config, data)
     before = net.scores(x)
     first = config.conv[0]
     for change in ({"kind": "depthwise"}, {"stride": first.stride[::-1]}, {"kernel": first.kernel[::-1]},

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import twins
-from hypothesis import given
+from conv_twins import conv_configs, conv_rows
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgehff import fixedpoint
@@ -15,38 +16,58 @@ from edgehff.recipe import CoreConfig
 seeds = st.integers(0, 2**32 - 1)
 
 
-@given(twins.configs())
-def test_start_values_equal_the_oracles(config):
+of_both = pytest.mark.parametrize(
+    ("configs", "rows"),
+    [(twins.configs, twins.rows), (conv_configs, conv_rows)],
+    ids=["dense", "convolutions"],
+)
+some = settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+
+
+@of_both
+@some
+@given(st.data())
+def test_start_values_equal_the_oracles(configs, rows, data):
+    config = data.draw(configs())
     twins.assert_equal(Net(config), fixedpoint.init(config))
 
 
-@given(twins.configs(), twins.rows, st.one_of(st.none(), seeds), st.data())
-def test_training_equals_the_oracle(config, data, filled, more):
-    first_layer = more.draw(st.integers(0, config.n_layers)) if more.draw(st.booleans()) else 0
-    net, state, x, _ = twins.train_both(config, data, filled, first_layer)
+@of_both
+@some
+@given(st.data(), st.one_of(st.none(), seeds))
+def test_training_equals_the_oracle(configs, rows, data, filled):
+    config = data.draw(configs())
+    first_layer = data.draw(st.integers(0, config.n_layers)) if data.draw(st.booleans()) else 0
+    net, state, x, _ = twins.train_both(config, data.draw(rows), filled, first_layer)
     twins.assert_equal(net, state)
     net.check()
     assert net.scores(x).tolist() == [fixedpoint.run(state, row) for row in x.tolist()]
+    assert net.predict(x).tolist() == [fixedpoint.predict(state, row) for row in x.tolist()]
     assert net.layer_scores(x).tolist() == [fixedpoint.layer_logits(state, row) for row in x.tolist()]
 
 
-@given(twins.configs(gate=65535), twins.rows, seeds)
-def test_training_from_any_step_and_mean_equals_the_oracle(config, data, step):
-    seed, n, kind = data
+@of_both
+@some
+@given(st.data(), seeds)
+def test_training_from_any_step_and_mean_equals_the_oracle(configs, rows, data, step):
+    config = data.draw(configs(gate=65535))
     net, state = Net(config), fixedpoint.init(config)
     net.step = state.step = step
     for index, layer in enumerate(state.layers):
         layer.norm_sum = (step * 977 + index) & 0xFFFFFFFF
         net.set_norm_sum(index, layer.norm_sum)
-    x, y = twins.sample_rows(seed, n, config.dims[0], kind), twins.labels_for(seed, n, config.n_classes)
+    x, y = twins.samples_of(config, data.draw(rows))
     net.train(x, y)
     for a, b in zip(x.tolist(), y, strict=True):
         fixedpoint.train(state, a, int(b))
     twins.assert_equal(net, state)
 
 
-@given(twins.configs(proto_bits=8), twins.rows, seeds)
-def test_int8_prototypes_answer_as_the_oracle(config, data, seed):
+@of_both
+@some
+@given(st.data(), seeds)
+def test_int8_prototypes_answer_as_the_oracle(configs, rows, data, seed):
+    config = data.draw(configs(proto_bits=8))
     net, state = Net(config), fixedpoint.init(config)
     rng = np.random.default_rng(seed)
     for index, layer in enumerate(state.layers):
@@ -57,13 +78,18 @@ def test_int8_prototypes_answer_as_the_oracle(config, data, seed):
         layer.prototype = p.reshape(-1, p.shape[-1]).tolist()
         layer.scale = net.prototype_scales(index).reshape(-1).tolist()
     net.check()
-    x = twins.sample_rows(data[0], data[1], config.dims[0], data[2])
+    x, _ = twins.samples_of(config, data.draw(rows))
     assert net.scores(x).tolist() == [fixedpoint.run(state, row) for row in x.tolist()]
+    twin = Net(config)
+    twin.load_blob(net.save_blob())
+    assert twin.state_crc32 == net.state_crc32
 
 
-@given(twins.configs(), twins.rows)
-def test_answering_changes_nothing_and_copies_are_independent(config, data):
-    net, _, x, y = twins.train_both(config, data)
+@of_both
+@some
+@given(st.data())
+def test_answering_changes_nothing_and_copies_are_independent(configs, rows, data):
+    net, x, y = twins.trained(data.draw(configs()), data.draw(rows))
     state = net.state_crc32
     twin = net.copy()
     net.predict(x)
@@ -78,9 +104,12 @@ def test_answering_changes_nothing_and_copies_are_independent(config, data):
     assert net.state_crc32 == twin.state_crc32
 
 
-@given(twins.configs(), twins.rows, st.booleans(), seeds)
-def test_a_blob_brings_everything_back(config, data, with_encoder, seed):
-    net, _, x, y = twins.train_both(config, data)
+@of_both
+@some
+@given(st.data(), st.booleans(), seeds)
+def test_a_blob_brings_everything_back(configs, rows, data, with_encoder, seed):
+    config = data.draw(configs())
+    net, x, y = twins.trained(config, data.draw(rows))
     encoder = None
     if with_encoder:
         rng = np.random.default_rng(seed)
@@ -101,8 +130,11 @@ def test_a_blob_brings_everything_back(config, data, with_encoder, seed):
     ]
 
 
-@given(twins.configs(), twins.rows, seeds)
-def test_a_layers_update_does_not_depend_on_later_layers(config, data, seed):
+@of_both
+@some
+@given(st.data(), seeds)
+def test_a_layers_update_does_not_depend_on_later_layers(configs, rows, data, seed):
+    config = data.draw(configs())
     if config.n_layers == 1:
         config = dataclasses.replace(config, dims=(*config.dims, 4), join="sum_logp", join_weight=())
     net, other = Net(config), Net(config)
@@ -111,8 +143,7 @@ def test_a_layers_update_does_not_depend_on_later_layers(config, data, seed):
     limit = twins.LIMITS[config.arith]
     other.weights(last)[:] = rng.integers(-limit, limit + 1, other.weights(last).shape)
     other.prototypes(last)[:] = 0
-    x = twins.sample_rows(data[0], data[1], config.dims[0], data[2])
-    y = twins.labels_for(data[0], data[1], config.n_classes)
+    x, y = twins.samples_of(config, data.draw(rows))
     net.train(x, y)
     other.train(x, y)
     for index in range(last):
@@ -150,8 +181,7 @@ def test_the_order_of_hidden_units_means_nothing(config, data, seed):
         columns, units = orders[index], orders[index + 1]
         other.weights(index)[:] = net.weights(index)[units][:, columns]
         other.prototypes(index)[:] = net.prototypes(index)[:, :, units]
-    x = twins.sample_rows(data[0], data[1], config.dims[0], data[2])
-    y = twins.labels_for(data[0], data[1], config.n_classes)
+    x, y = twins.samples_of(config, data)
     assert np.array_equal(net.train(x, y), other.train(x, y))
     assert np.array_equal(net.scores(x), other.scores(x))
     for index in range(config.n_layers):
@@ -162,8 +192,7 @@ def test_the_order_of_hidden_units_means_nothing(config, data, seed):
 def test_labels_reach_no_answer_before_they_are_learned(config, data):
     """The class given is the one before learning: no label of that step or a later one is in it."""
     net, other = Net(config), Net(config)
-    x = twins.sample_rows(data[0], data[1], config.dims[0], data[2])
-    y = twins.labels_for(data[0], data[1], config.n_classes)
+    x, y = twins.samples_of(config, data)
     half = len(x) // 2
     changed = y.copy()
     changed[half:] = (changed[half:] + 1) % config.n_classes

@@ -67,6 +67,20 @@ def labels_for(seed, n, n_classes):
     return np.random.default_rng(seed + 1).integers(0, n_classes, n).astype(np.uint16)
 
 
+def samples_of(config, data):
+    """The samples and labels that rows draws, for this network."""
+    seed, n, kind = data
+    return sample_rows(seed, n, config.dims[0], kind), labels_for(seed, n, config.n_classes)
+
+
+def trained(config, data):
+    """A network in C that learned from samples, and those."""
+    net = core.Net(config)
+    x, y = samples_of(config, data)
+    net.train(x, y)
+    return net, x, y
+
+
 def fill(config, net, state, seed):
     """Give both the same weights, many of them at their limit, and the same random prototypes."""
     rng = np.random.default_rng(seed)
@@ -94,13 +108,12 @@ def assert_equal(net, state):
 
 def train_both(config, data, filled=None, first_layer=0):
     """Train a network in C and in the oracle; they give the same classes before each step."""
-    seed, n, kind = data
     net, state = core.Net(config), fixedpoint.init(config)
     if filled is not None:
         fill(config, net, state, filled)
     net.set_first_layer(first_layer)
     state.first_layer = first_layer
-    x, y = sample_rows(seed, n, config.dims[0], kind), labels_for(seed, n, config.n_classes)
+    x, y = samples_of(config, data)
     predicted = net.train(x, y)
     assert predicted.tolist() == [
         fixedpoint.train(state, a, int(b)) for a, b in zip(x.tolist(), y, strict=True)

@@ -155,11 +155,27 @@ def test_leading_axes_are_samples(lead, k):
             assert np.allclose(whole[name][at], value, rtol=0, atol=1e-13), name
 
 
+def numeric_gradients(loss, weight, prototype, step=1e-6):
+    """Of loss(weight, prototype) by each of the two, from the loss a step to either side."""
+    found = []
+    for i, parameter in enumerate((weight, prototype)):
+        numeric = np.zeros_like(parameter)
+        for at in np.ndindex(parameter.shape):
+            ends = []
+            for sign in (step, -step):
+                moved = [weight.copy(), prototype.copy()]
+                moved[i][at] += sign
+                ends.append(loss(*moved))
+            numeric[at] = (ends[0] - ends[1]) / (2 * step)
+        found.append(numeric)
+    return found
+
+
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_gradients_of_a_batch_are_numerical_ones_on_the_sphere(k):
     weight, prototype, x, label = problem(4, (7,), k)
     x[2] = 0
-    scale, margin, step = 7.0, 0.1, 1e-6
+    scale, margin = 7.0, 0.1
 
     def mean_loss(weight, prototype):
         u, _ = spec.forward(weight, x)
@@ -169,15 +185,7 @@ def test_the_gradients_of_a_batch_are_numerical_ones_on_the_sphere(k):
     u, norm = spec.forward(weight, x)
     e = spec.error(u @ prototype.T, label, k, scale, margin)
     found = spec.gradients(prototype, x, u, norm, e, scale)
-    for i, parameter in enumerate((weight, prototype)):
-        numeric = np.zeros_like(parameter)
-        for at in np.ndindex(parameter.shape):
-            ends = []
-            for sign in (step, -step):
-                moved = [weight.copy(), prototype.copy()]
-                moved[i][at] += sign
-                ends.append(mean_loss(*moved))
-            numeric[at] = (ends[0] - ends[1]) / (2 * step)
+    for i, numeric in enumerate(numeric_gradients(mean_loss, weight, prototype)):
         assert np.abs(numeric).max() > 0.05
         assert np.abs(found[i] - numeric).max() < 1e-7 * scale
     assert np.abs((found[1] * prototype).sum(axis=1)).max() < 1e-14
@@ -227,7 +235,7 @@ def test_the_gradients_of_a_convolution_are_numerical_ones_on_the_sphere(case):
     x, label = rng.normal(size=(5, 60)), rng.integers(0, 3, 5)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     x[2] = 0
-    scale, margin, step = 7.0, 0.1, 1e-6
+    scale, margin = 7.0, 0.1
 
     def mean_loss(weight, prototype):
         _, head, _ = spec.conv_forward(shape, weight, x)
@@ -237,15 +245,7 @@ def test_the_gradients_of_a_convolution_are_numerical_ones_on_the_sphere(case):
     head = spec.conv_forward(shape, weight, x)[1]
     e = spec.error(head @ prototype.T, label, 2, scale, margin)
     found = spec.conv_gradients(shape, weight, prototype, x, e, scale)
-    for i, parameter in enumerate((weight, prototype)):
-        numeric = np.zeros_like(parameter)
-        for at in np.ndindex(parameter.shape):
-            ends = []
-            for sign in (step, -step):
-                moved = [weight.copy(), prototype.copy()]
-                moved[i][at] += sign
-                ends.append(mean_loss(*moved))
-            numeric[at] = (ends[0] - ends[1]) / (2 * step)
+    for i, numeric in enumerate(numeric_gradients(mean_loss, weight, prototype)):
         assert np.abs(numeric).max() > 0.03
         assert np.abs(found[i] - numeric).max() < 1e-7 * scale
 
