@@ -9,7 +9,7 @@ find them. SOURCE_FOLDER has of each:
   32 ms (Hann) every 16 ms, the clip in the middle of 64 frames; y; speaker; is_test, the recordings 0 to 4.
 - hapt_har.npz, of UCI's HAPT: X (n, 128, 6), windows of 2.56 s at 50 Hz, half overlapping, each inside one
   label, acceleration in g and angular rate in rad/s; y, 0 to 5 the six activities; subject; is_test, the nine
-  test subjects of UCI's HAR; class_names.
+  test subjects of UCI's HAR; class_names. OUT has means and log energies by band of 13 frames of 0.64 s.
 - cifar10_jpeg_packed.npz, of CIFAR-10 as JPEG: jpeg_train and jpeg_test, the files one after another without
   jpeg_header, which they share; off_train and off_test, where each begins; y_train, y_test; class_names.
 """
@@ -29,6 +29,11 @@ from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
 ACTIVITIES = 6
+FRAME, HOP = 32, 8
+BANDS = (1, 2, 3, 5, 8, 12, 17)
+"""Where bands begin, in multiples of 50 / FRAME Hz; the last number ends the last."""
+FLOOR = 0.01
+"""What is added to an amplitude before its logarithm, in g and in rad/s summed over a frame."""
 
 
 def fsdd(source: Any) -> Arrays:
@@ -42,15 +47,31 @@ def fsdd(source: Any) -> Arrays:
 
 
 def hapt(source: Any) -> Arrays:
-    """The six activities without the transitions between them, float32 (n, 128, 6); group is the person."""
+    """The six activities without the transitions between them, float32 (n, 13, 42); group is the person."""
     kept = source["y"] < ACTIVITIES
     return {
-        "X": source["X"][kept].astype(np.float32),
+        "X": frames(source["X"][kept].astype(np.float64)),
         "y": source["y"][kept],
         "group": source["subject"][kept],
         "is_test": source["is_test"][kept],
         "class_names": source["class_names"][:ACTIVITIES],
     }
+
+
+def frames(x: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Windows (n, time, channels) as frames (n, frames, (1 + bands) * channels): means, then log energies.
+
+    A frame is FRAME samples, HOP after the one before. Its means keep where gravity points; the energies are
+    of what moves around them.
+    """
+    out = []
+    for start in range(0, x.shape[1] - FRAME + 1, HOP):
+        part = x[:, start : start + FRAME]
+        mean = part.mean(axis=1)
+        swing = np.abs(np.fft.rfft((part - mean[:, None]) * np.hanning(FRAME)[:, None], axis=1))
+        bands = [np.log(swing[:, low:high].mean(axis=1) + FLOOR) for low, high in pairwise(BANDS)]
+        out.append(np.concatenate([mean, *bands], axis=1))
+    return np.stack(out, axis=1).astype(np.float32)
 
 
 def cifar10(source: Any) -> Arrays:

@@ -29,6 +29,7 @@ COMMANDS = {
     "device": ("edgehff.cli.device:device", "Talk to a board that trains."),
     "firmware": ("edgehff.cli.firmware:firmware", "Build firmware, run it emulated, export the C."),
     "data": ("edgehff.cli.data:data", "List and inspect data sets."),
+    "model": ("edgehff.cli.model:model", "List and fetch trained models."),
     "doctor": ("edgehff.cli.doctor:doctor", "Say what is installed, what is missing, and how to get it."),
     "bench": ("edgehff.cli.bench:bench", "Measure every figure of the documentation again."),
     "completion": ("edgehff.cli.main:completion", "Print the completion script for a shell."),

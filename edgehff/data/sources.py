@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from edgehff import download
 from edgehff.data.catalog import SOURCES, Source
 from edgehff.data.dataset import Dataset
 from edgehff.data.files import load_path
@@ -17,7 +17,6 @@ from edgehff.data.idx import FILES, has_idx, load_idx
 from edgehff.errors import DataError
 
 BUNDLED = Path(__file__).parent / "bundled"
-TIMEOUT_S = 30
 RETRIES = 1
 MAX_DOWNLOAD = 64 << 20
 
@@ -130,13 +129,12 @@ def _fetch(source: Source, notice: Callable[[str], None] | None) -> Path:
     if notice is not None and not all((folder / file).is_file() for file in source.sha256):
         notice(f"downloading {source.title} ({source.megabytes} MB) from {base_url} to {folder}")
     cache = pooch.create(folder, base_url, registry=dict(source.sha256), retry_if_failed=RETRIES)
-    downloader = pooch.HTTPDownloader(progressbar=_Bound(), chunk_size=65536, timeout=TIMEOUT_S)
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("ERROR")
     try:
         for file in source.sha256:
-            cache.fetch(file, downloader=downloader)
+            cache.fetch(file, downloader=_download)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{source.name} could not be fetched from {base_url}: {error}", hint=_remedy(source)
@@ -146,6 +144,12 @@ def _fetch(source: Source, notice: Callable[[str], None] | None) -> Path:
     return folder
 
 
+def _download(url: str, path: str, _: object) -> None:
+    """Fetch url into a file, as pooch calls it."""
+    with Path(path).open("wb") as file:
+        download.fetch(url, file, MAX_DOWNLOAD)
+
+
 def _remedy(source: Source) -> str:
     name, system = source.name, source.system_package
     return (
@@ -153,21 +157,3 @@ def _remedy(source: Source) -> str:
         f"or EDGEHFF_MIRROR to a URL under which {name}/{FILES[0]} lies"
         + (f", or apt install {system}" if system else "")
     )
-
-
-class _Bound:
-    """Stands where pooch wants a progress bar, and stops a download that grows beyond MAX_DOWNLOAD."""
-
-    total = 0
-    n_bytes = 0
-
-    def update(self, n: int) -> None:
-        self.n_bytes += n
-        if max(self.n_bytes, self.total) > MAX_DOWNLOAD:
-            raise ValueError(f"more than {MAX_DOWNLOAD} bytes")
-
-    def reset(self, *_: Any) -> None:
-        self.n_bytes = 0
-
-    def close(self) -> None:
-        """Nothing is held open."""

@@ -24,9 +24,8 @@ the very weights of the model. Graphs in float32 were seen to differ by 1e-6."""
 
 BOUND = 2e-3
 """A cosine: how close the C core's two best classes must lie where a file answers otherwise. The core rounds
-features to integers and directions to 2^-14, which moves its similarities by 1e-4 to 6e-4. Behind sixteen
-convolutions, or of samples that hardly move a layer, it is up to 1.6e-3; `outliers` counts what it moved by
-more than this."""
+features to integers and directions to 2^-14, which moves its similarities by 1e-4 to 6e-4, those of samples
+that hardly move a layer by up to 1.6e-3; `outliers` counts what it moved by more than this."""
 
 MIN_AGREEMENT = 0.999
 """Share of samples to be answered as the core does. One may always differ, however few there are."""
@@ -86,9 +85,10 @@ def reference(network: Network | FloatNetwork, raw: NDArray[Any]) -> Reference:
     net, x = network.to_core(), network.encode(raw)
     cosine = 65536.0 * net.config.kappa / 1024.0  # base-2 logits in Q16 of one cosine
     core = _with_joined(net.layer_scores(x) / cosine, network)
-    best = np.sort(net.scores(x), axis=1).astype(np.float64)
+    scores = net.scores(x)
+    best = np.sort(scores, axis=1).astype(np.float64)
     margins = (best[:, -1] - best[:, -2]) / (cosine * max(_total_weight(network), 1e-9))
-    return Reference(spec, core, net.predict(x), margins)
+    return Reference(spec, core, scores.argmax(axis=1), margins)  # as the core: the first of the largest
 
 
 def compare(artifact: Artifact, truth: Reference, raw: NDArray[Any], n_rows: int) -> Parity:

@@ -117,7 +117,7 @@ def test_importing_edgehff_loads_nothing_heavy(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["data", "doctor", "train", "eval", "personalize", "footprint", "bench", "demo"]
+    "name", ["data", "model", "doctor", "train", "eval", "personalize", "footprint", "bench", "demo"]
 )
 def test_help_of_a_command_loads_nothing_heavy(run: Run, name: str) -> None:
     code = (

@@ -18,7 +18,8 @@ MODELS = sorted(path.parent for path in ROOT.glob("models/*/model.safetensors"))
 
 
 def test_there_are_models():
-    assert {"digits", "emg-gestures", "emg-microbit", "spoken-digits"} <= {path.name for path in MODELS}
+    names = {"activity", "digits", "emg-gestures", "emg-microbit", "fashion-conv", "spoken-digits"}
+    assert names <= {path.name for path in MODELS}
 
 
 @pytest.mark.parametrize("folder", MODELS, ids=lambda path: path.name)
