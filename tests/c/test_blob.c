@@ -14,6 +14,13 @@ static ehff_encoder blob_encoder(void)
     return e;
 }
 
+/* 8 values in 4 parts, a constant behind each; the table has the values alone. */
+static ehff_encoder parts_encoder(void)
+{
+    ehff_encoder e = {EHFF_RAW_I8, EHFF_ENC_PLAIN, 0, 0, 4, -100, 8, 1, 4, offsets, gains};
+    return e;
+}
+
 /* A network with no field at its default, in test.arena. */
 static ehff_net *blob_net(uint8_t proto_bits)
 {
@@ -46,10 +53,10 @@ static void repair(uint8_t *blob, uint32_t n)
     for (i = 0; i < 4; i++) blob[n - 4 + i] = (uint8_t)(crc >> (8 * i));
 }
 
-static void check_round_trip(uint8_t proto_bits)
+static void check_round_trip(uint8_t proto_bits, ehff_encoder e, uint32_t n_features)
 {
     ehff_net *net = blob_net(proto_bits), *again = NULL;
-    ehff_encoder e = blob_encoder(), loaded;
+    ehff_encoder loaded;
     const uint32_t n = ehff_net_blob_bytes(net, &e);
     uint32_t table[12], features = 0, i, same = 1;
     ehff_sizes sizes;
@@ -57,7 +64,8 @@ static void check_round_trip(uint8_t proto_bits)
     CHECK(n != 0 && n <= sizeof test.values);
     CHECK(ehff_net_save(net, &e, blob, n) == EHFF_OK);
     CHECK(ehff_blob_sizes(blob, n, &sizes, &features) == EHFF_OK);
-    CHECK(features == 9 && sizes.blob_bytes == ehff_net_blob_bytes(net, NULL) && n == sizes.blob_bytes + 16 + 6 * 8);
+    CHECK(features == n_features && sizes.blob_bytes == ehff_net_blob_bytes(net, NULL) &&
+          n == sizes.blob_bytes + 16 + 6 * 8);
     CHECK(ehff_blob_sizes(blob, n, NULL, NULL) == EHFF_OK);
     CHECK(ehff_net_load(blob, n, test.other, sizes.ram_bytes, &again) == EHFF_OK);
     CHECK(ehff_net_state_crc32(again) == ehff_net_state_crc32(net));
@@ -244,8 +252,9 @@ static void check_fields(void)
 
 void test_blob(void)
 {
-    check_round_trip(16);
-    check_round_trip(8);
+    check_round_trip(16, blob_encoder(), 9);
+    check_round_trip(8, blob_encoder(), 9);
+    if (EHFF_WITH_CONV) check_round_trip(16, parts_encoder(), 12);
     check_refusals();
     check_damage();
     check_forgeries();

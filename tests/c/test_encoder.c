@@ -42,6 +42,8 @@ static void check_settings(void)
     CHECK(ehff_encoder_sizes(&e, NULL, NULL, NULL) == EHFF_ERR_RANGE);
     e.features = 0; /* the bias stands behind each of the segments */
     CHECK(ehff_encoder_sizes(&e, NULL, &n, NULL) == EHFF_OK && n == 15);
+    e.n_segments = 4; /* of the 12 values, not of the 6 rows */
+    CHECK(ehff_encoder_sizes(&e, NULL, &n, NULL) == EHFF_OK && n == 16);
     e.n_segments = 5; /* 12 values do not divide by 5 */
     CHECK(ehff_encoder_sizes(&e, NULL, NULL, NULL) == EHFF_ERR_SHAPE);
     e.n_segments = 3;

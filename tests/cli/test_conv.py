@@ -135,6 +135,11 @@ def test_backpropagation_beside_local_training(torch, recipe, tmp_path, capsys):
         assert result["accuracy"] == pytest.approx(sum(result["accuracies"]) / 2)
         assert result["accuracy"] > 0.7
         assert result["seconds"] > 0
+    local, backprop = (d["results"][way]["accuracies"] for way in ("local", "backprop"))
+    assert local != backprop
+    target = tmp_path / "float.safetensors"
+    document(capsys, "train", recipe, "--arith", "float", "--epochs", 2, "-o", target)
+    assert document(capsys, "eval", target)["accuracy"] == local[0]
     code, out, _ = run(capsys, "bench", "backprop", recipe, "--epochs", 1)
     assert code == 0
     assert "local" in out

@@ -17,6 +17,8 @@ def encoders(draw):
     bias = draw(st.one_of(st.just(0), st.integers(-32768, 32767)))
     segments = draw(st.integers(1, 3)) if features or bias else 1
     shape = (segments * draw(st.integers(1, 5)), draw(st.integers(1, 4)))
+    if segments > 1 and not features and draw(st.booleans()):
+        shape = shape[::-1]  # parts of the values, not of the rows
     options = {
         "features": features,
         "segments": segments,

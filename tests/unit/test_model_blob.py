@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgehff import core
 from edgehff.core import FEATURES, RAW_TYPES, Encoder, Net
 from edgehff.errors import ModelFileError, ShapeError
 from edgehff.geometry import KINDS, POOLS, ConvLayer
@@ -113,6 +114,12 @@ def plain(bias=0):
     return Encoder("uint8", (5, 1), bias=bias)
 
 
+def in_parts():
+    """A constant behind each of three parts, which are no rows of the window, and a table without them."""
+    offset, gain = np.arange(-2, 4, dtype=np.int32) * 70_000, np.arange(3, 9, dtype=np.uint16)
+    return Encoder("int8", (2, 3), segments=3, bias=9, offset=offset, gain=gain, gain_shift=4)
+
+
 def window(table_=True):
     encoder = Encoder("int16", (6, 2), features=("mav", "rms", "wl"), segments=3, log=True, bias=-7)
     if not table_:
@@ -159,7 +166,7 @@ def network(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-@pytest.mark.parametrize("encoder", [None, plain(), plain(bias=9), window(False), window()])
+@pytest.mark.parametrize("encoder", [None, plain(), plain(bias=9), in_parts(), window(False), window()])
 def test_a_blob_is_what_the_tables_say(config, encoder):
     net = network(config)
     blob = net.save_blob(encoder)
@@ -187,6 +194,9 @@ def test_a_blob_is_what_the_tables_say(config, encoder):
         if c.proto_bits == 8:
             assert np.array_equal(parts[2], net.prototype_scales(i).ravel())
     check_encoder(found, encoder)
+    twin = Net(config)
+    twin.load_blob(blob)
+    assert twin.save_blob(encoder) == blob
 
 
 def check_conv(found, shape):
@@ -212,7 +222,8 @@ def check_encoder(found, encoder):
     for name, value in (("log", encoder.log), ("gain_shift", encoder.gain_shift), ("bias", encoder.bias)):
         assert found[name] == value
     assert (found["n_time"], found["n_channels"], found["n_segments"]) == (*encoder.shape, encoder.segments)
-    assert n_features(found) == encoder.n_features - (encoder.bias != 0)
+    biases = 0 if encoder.bias == 0 else 1 if encoder.features else encoder.segments
+    assert n_features(found) == encoder.n_features - biases
     assert found["has_table"] == (encoder.offset is not None)
     if found["has_table"]:
         assert np.array_equal(found["offset"], encoder.offset)
@@ -242,12 +253,20 @@ def test_reserved_fields_are_not_looked_at_and_newer_versions_refused():
         net.load_blob(written(header | {"version": 0}, *rest))
 
 
+def core_takes(blob):
+    """Whether the core alone takes a blob, before the class Net compares its network with its own."""
+    sizes = core.ffi.new("ehff_sizes *")
+    data = core.ffi.from_buffer("uint8_t[]", blob)
+    return core.lib.ehff_blob_sizes(data, len(blob), sizes, core.ffi.NULL) == 0
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_blob_of_the_other_version_is_refused(config):
     """A dense one that claims convolutions, with and without a table of zeros, and the other way round."""
     net = network(config)
     before = net.state_crc32
     blob = bytearray(net.save_blob())
+    assert core_takes(blob)
     blob[4] = 3 - blob[4]
     table_at = 60 + 16 * config.n_layers
     padded = blob[:table_at] + bytes(36 * config.n_layers) + blob[table_at:]
@@ -255,6 +274,7 @@ def test_a_blob_of_the_other_version_is_refused(config):
     for forged in (blob, padded, cut):
         struct.pack_into("<I", forged, 40, len(forged))
         struct.pack_into("<I", forged, len(forged) - 4, zlib.crc32(forged[:-4]))
+        assert not core_takes(forged)
         with pytest.raises((ModelFileError, ShapeError)):
             net.load_blob(bytes(forged))
     assert net.state_crc32 == before
@@ -265,13 +285,16 @@ def test_a_forged_table_of_convolutions_is_refused(field):
     net = network(CONV_CONFIG)
     before = net.state_crc32
     header, layers, *rest = read(net.save_blob())
+    follows = field.startswith(("in_", "out_", "reserved"))  # from the rest; a dense entry is all zeros
     for i, change in ((0, 1), (0, -1), (0, 999), (1, 1), (1, 7), (2, 1), (2, 3)):
         forged = [dict(layer) for layer in layers]
         forged[i][field] = max(0, forged[i][field] + change)
         if forged == layers:
             continue
+        blob = written(header, forged, *rest)
+        assert not (core_takes(blob) and (follows or i == 2))
         with pytest.raises((ModelFileError, ShapeError)):
-            net.load_blob(written(header, forged, *rest))
+            net.load_blob(blob)
     assert net.state_crc32 == before
 
 

@@ -17,7 +17,7 @@ from edgehff.recipe import Recipe
 from edgehff.train.reference import FloatTwin
 
 torch = pytest.importorskip("torch")
-from edgehff.nn import HFFConv1d, HFFConv2d, HFFLinear, HFFNetwork  # noqa: E402 (needs torch)
+from edgehff.nn import AuxConv, HFFConv1d, HFFConv2d, HFFLinear, HFFNetwork  # noqa: E402 (needs torch)
 
 pytestmark = pytest.mark.torch
 torch.set_num_threads(1)
@@ -190,6 +190,19 @@ def test_a_signal_is_a_map_of_height_one():
     by_torch = torch.nn.functional.conv1d(x.view(7, 21, 3).mT, signal.kernel[:, :, 0], padding=2)
     y = torch.nn.functional.max_pool1d(by_torch.relu(), 4).mT.flatten(1)
     assert torch.allclose(signal(x), torch.nn.functional.normalize(y, dim=1), rtol=0, atol=1e-12)
+
+
+def test_every_option_of_a_signal_is_that_of_its_map():
+    aux = AuxConv(7, "path")
+    signal = HFFConv1d(
+        20, 6, 6, 4, kind="depthwise", kernel=4, stride=2, padding=1, pool="mean", pool_size=3, grid=2,
+        aux=aux, n_per_class=2, scale=9.0, margin=0.3, gate=0.5,
+    )  # fmt: skip
+    conv = ConvLayer(6, "depthwise", (1, 4), (1, 2), (0, 1), "mean", (1, 3), (1, 2))
+    assert (signal.map_in, signal.conv, signal.aux, signal.groups) == ((1, 20, 6), conv, aux, 6)
+    assert signal.map_out == (1, 3, 7)
+    assert signal.prototypes.shape == (4, 2, 2 * 7)
+    assert (signal.scale, signal.margin, signal.gate) == (9.0, 0.3, 0.5)
 
 
 def test_what_does_not_fit_is_refused():
