@@ -39,7 +39,7 @@ def port_options(command: F) -> F:
 
 @click.group()
 def device() -> None:
-    r"""Talk to a board that trains.
+    """Talk to a board that trains.
 
     \b
     edgehff device list

@@ -60,7 +60,7 @@ def export(
     prototypes: str | None,
     data: str | None,
 ) -> None:
-    r"""Export MODEL for single-pass inference, and prove the file in its real runtime against the C core.
+    """Export MODEL for single-pass inference, and prove the file in its real runtime against the C core.
 
     MODEL is the newest model of this folder unless named. The file takes raw samples: the encoder is in it.
     Where parity fails, nothing is written and the exit code is 7.

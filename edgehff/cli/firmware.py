@@ -89,7 +89,7 @@ def build(
     lean: bool,
     factory: bool,
 ) -> None:
-    r"""Build firmware for a board, sized for MODEL, which it starts with.
+    """Build firmware for a board, sized for MODEL, which it starts with.
 
     MODEL is the newest model of this folder unless named.
 

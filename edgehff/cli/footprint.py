@@ -84,7 +84,7 @@ def footprint(
     classes: int | None,
     arith: str | None,
 ) -> None:
-    r"""Say what MODEL takes in RAM and flash while it learns, beside the same network under backpropagation.
+    """Say what MODEL takes in RAM and flash while it learns, beside the same network under backpropagation.
 
     MODEL is the newest model of this folder unless named. Over a budget, the exit code is 7.
 

@@ -30,7 +30,7 @@ def run(
     target: Path | None,
     batch: int | None,
 ) -> None:
-    r"""Run FILE, an exported .onnx or .pte, on samples: a class name a line.
+    """Run FILE, an exported .onnx or .pte, on samples: a class name a line.
 
     \b
     edgehff run digits.onnx --data digits

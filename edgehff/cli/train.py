@@ -77,7 +77,7 @@ def train(
     device: str,
     **options: Any,
 ) -> None:
-    r"""Train a network on the training rows of a data set, and save it.
+    """Train a network on the training rows of a data set, and save it.
 
     From a recipe, or from options alone; an option wins over the recipe. Test rows are not touched: measure
     them with `edgehff eval MODEL`. In integers by the C core; with --arith float in torch, for `edgehff

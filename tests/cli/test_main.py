@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,24 @@ def test_every_command_loads_and_explains_itself(name: str, capsys: pytest.Captu
     shown = capsys.readouterr()
     assert shown.out.startswith(f"Usage: edgehff {name}")
     assert shown.err == ""
+
+
+def every_command(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from every_command(below, (*path, name))
+
+
+@pytest.mark.parametrize("path", [*every_command(cli)], ids=" ".join)
+def test_help_keeps_each_example_on_its_line(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(cli, [*path, "--help"]).output
+    assert "\\b" not in shown
+    examples = [line for line in shown.splitlines() if line.count("edgehff ") > 1 and "`" not in line]
+    assert examples == []
 
 
 def test_help_names_all_commands_and_loads_none(run: Run) -> None:
