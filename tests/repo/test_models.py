@@ -9,6 +9,7 @@ import pytest
 from edgehff import recipe
 from edgehff.data.sources import load
 from edgehff.model import file
+from edgehff.model.catalog import RELEASES
 from edgehff.recipe import PretrainRecipe
 from edgehff.train import local
 from edgehff.train.metrics import accuracy
@@ -18,7 +19,15 @@ MODELS = sorted(path.parent for path in ROOT.glob("models/*/model.safetensors"))
 
 
 def test_there_are_models():
-    names = {"activity", "digits", "emg-gestures", "emg-microbit", "fashion-conv", "spoken-digits"}
+    names = {
+        "activity",
+        "digits",
+        "emg-gestures",
+        "emg-microbit",
+        "fashion-conv",
+        "mnist-conv",
+        "spoken-digits",
+    }
     assert names <= {path.name for path in MODELS}
 
 
@@ -39,6 +48,19 @@ def test_a_card_tells_of_these_weights_their_data_and_their_licence(folder):
     rows = dict(re.findall(r"^\| (\w[\w ]*) \| (.+) \|$", card, re.MULTILINE))
     assert {"network", "data", "trained on", "licence"} <= set(rows)
     assert f"models/{folder.name}/recipe.toml" in card
+    assert "## What it is worth" in card
+
+
+@pytest.mark.parametrize("release", RELEASES.values(), ids=lambda release: release.name)
+def test_a_model_that_is_fetched_has_its_recipe_and_its_card(release):
+    folder = ROOT / "models" / release.name
+    assert release.bytes >= 300_000
+    assert not (folder / "model.safetensors").exists()
+    assert recipe.load(folder / "recipe.toml").data
+    card = (folder / "CARD.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (\w[\w ]*) \| (.+) \|$", card, re.MULTILINE))
+    assert {"network", "data", "trained on", "budget", "licence"} <= set(rows)
+    assert f"edgehff model get {release.name}" in card
     assert "## What it is worth" in card
 
 
