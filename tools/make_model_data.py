@@ -9,7 +9,7 @@ find them. SOURCE_FOLDER has of each:
   32 ms (Hann) every 16 ms, the clip in the middle of 64 frames; y; speaker; is_test, the recordings 0 to 4.
 - hapt_har.npz, of UCI's HAPT: X (n, 128, 6), windows of 2.56 s at 50 Hz, half overlapping, each inside one
   label, acceleration in g and angular rate in rad/s; y, 0 to 5 the six activities; subject; is_test, the nine
-  test subjects of UCI's HAR; class_names. OUT has means and log energies by band of 13 frames of 0.64 s.
+  test subjects of UCI's HAR; class_names. OUT has means and log amplitudes by band of 13 frames of 0.64 s.
 - cifar10_jpeg_packed.npz, of CIFAR-10 as JPEG: jpeg_train and jpeg_test, the files one after another without
   jpeg_header, which they share; off_train and off_test, where each begins; y_train, y_test; class_names.
 """
@@ -59,10 +59,10 @@ def hapt(source: Any) -> Arrays:
 
 
 def frames(x: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Windows (n, time, channels) as frames (n, frames, (1 + bands) * channels): means, then log energies.
+    """Windows (n, time, channels) as frames (n, frames, (1 + bands) * channels): means, then log amplitudes.
 
-    A frame is FRAME samples, HOP after the one before. Its means keep where gravity points; the energies are
-    of what moves around them.
+    A frame is FRAME samples, HOP after the one before. Its means keep where gravity points; the amplitudes
+    are of what moves around them.
     """
     out = []
     for start in range(0, x.shape[1] - FRAME + 1, HOP):

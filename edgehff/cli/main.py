@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import click
 
 from edgehff import __version__
 from edgehff.cli.output import Output, common_options, printable
-from edgehff.errors import EdgehffError
+from edgehff.errors import EdgehffError, did_you_mean
 
 COMMANDS = {
     "demo": ("edgehff.cli.demo:demo", "The main job on bundled data, end to end."),
@@ -64,10 +63,7 @@ class LazyGroup(click.Group):
         """Find the command; an unknown one is a usage error that names the nearest."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            raise click.UsageError(
-                f"no command is called {name!r}" + (f"; did you mean {near[0]}?" if near else ""), ctx
-            )
+            raise click.UsageError(f"no command is called {name!r}{did_you_mean(name, COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from edgehff.data.catalog import SOURCES, Source
 from edgehff.data.dataset import Dataset
 from edgehff.data.files import load_path
 from edgehff.data.idx import FILES, has_idx, load_idx
-from edgehff.errors import DataError
+from edgehff.errors import DataError, did_you_mean
 
 BUNDLED = Path(__file__).parent / "bundled"
 RETRIES = 1
@@ -29,9 +28,8 @@ def describe(name: str) -> Source:
     """
     if name in SOURCES:
         return SOURCES[name]
-    near = difflib.get_close_matches(name, SOURCES, n=1)
     raise DataError(
-        f"no data set is called {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
+        f"no data set is called {name!r}{did_you_mean(name, SOURCES)}",
         hint="edgehff data list",
     )
 

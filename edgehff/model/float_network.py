@@ -19,7 +19,7 @@ from edgehff.model.network import Network, check_array, check_counts
 from edgehff.recipe import Recipe
 
 _ROWS = 4096
-_CONV_ROWS = 16  # whose patches stand in memory; with 32, two threads of OpenBLAS take twice the time
+_CONV_ROWS = 16  # whose patches stand in memory, and better in its caches
 _LONGEST = 1.05
 """Of a prototype: 1, and what rounding to int8 adds."""
 

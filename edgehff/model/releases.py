@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import io
 import os
 from pathlib import Path
 
 from edgehff import download
-from edgehff.errors import InputError, ModelFileError
+from edgehff.errors import InputError, ModelFileError, did_you_mean
 from edgehff.model.catalog import RELEASES, Release
 
 ADDRESS = "EDGEHFF_MODELS"
@@ -24,9 +23,8 @@ def describe(name: str) -> Release:
     """
     if name in RELEASES:
         return RELEASES[name]
-    near = difflib.get_close_matches(name, RELEASES, n=1)
     raise InputError(
-        f"no model to fetch is called {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
+        f"no model to fetch is called {name!r}{did_you_mean(name, RELEASES)}",
         hint="edgehff model list",
     )
 
