@@ -36,11 +36,11 @@ demo: $(STAMP) ## one model from float to a person to stock runtimes; then figur
 
 .PHONY: test
 test: $(STAMP) lint ## lint, then every test but the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(PYTEST_FLAGS)
 
 .PHONY: test-all
 test-all: $(STAMP) lint ## every test, the slow ones too
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_FLAGS)
 
 .PHONY: lint
 lint: $(STAMP) ## formatting, types, and who may import whom
