@@ -50,6 +50,14 @@ class ModelFileError(InputError):
     """A model file is truncated, altered, of a newer format, or no model at all."""
 
 
+class DuplicateError(InputError):
+    """A sample that was learned already came again."""
+
+
+class StoreError(InputError):
+    """A store of learned state is damaged, in use, of another model, or its disk refuses."""
+
+
 class MissingToolError(EdgehffError):
     """A program or an optional package is not installed."""
 

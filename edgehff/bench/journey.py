@@ -90,7 +90,7 @@ def personalized(network: Network, data: Dataset, person: int) -> Network:
     session = PersonalSession(network)
     for sample, label in samples(first, "recording", seed=0):
         session.learn_one(sample, label)
-    return session.snapshot()
+    return session.network()
 
 
 def mean_accuracy(network: Network | FloatNetwork, data: Dataset, people: list[int]) -> float:

@@ -24,6 +24,7 @@ COMMANDS = {
     "run": ("edgehff.cli.run:run", "Run an exported file in its stock runtime."),
     "inspect": ("edgehff.cli.inspect:inspect", "Say what an exported file holds."),
     "personalize": ("edgehff.cli.personalize:personalize", "Let a model learn from one person's stream."),
+    "replay": ("edgehff.cli.replay:replay", "Make what was learned again from its journal."),
     "footprint": ("edgehff.cli.footprint:footprint", "RAM and flash that a model needs on a board."),
     "device": ("edgehff.cli.device:device", "Talk to a board that trains."),
     "firmware": ("edgehff.cli.firmware:firmware", "Build firmware, run it emulated, export the C."),

@@ -1,8 +1,12 @@
-"""`edgehff personalize`: a model learns from one person's samples, one at a time."""
+"""`edgehff personalize`: a model learns from one person's samples, one at a time, and can be left running."""
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +16,38 @@ from edgehff.cli import eval as evaluation
 from edgehff.cli.output import Output, common_options, pass_output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from edgehff.model.network import Network
+    from edgehff.data.dataset import Dataset
+    from edgehff.personalize.run import Event, Tally
     from edgehff.personalize.session import PersonalSession
+    from edgehff.personalize.sources import Came
+    from edgehff.recipe import Recipe
+
+MAX_TOLD = 5
+"""Refusals that are told one by one; the rest are counted."""
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option("--data", metavar="NAME|PATH|-", help="A data set, or - for a sample a line on stdin.")
-@click.option("--group", type=int, help="Learn from this subject or speaker alone.")
+@click.option("--group", type=int, help="Learn from this subject or speaker of the data set alone.")
 @click.option("--order", type=click.Choice(["recording", "shuffled"]), default="recording", show_default=True)
+@click.option("--stream", type=click.Path(path_type=Path), help="Read samples from a file or a pipe.")
+@click.option("--watch", type=click.Path(path_type=Path), help="Read the files that are put into a folder.")
+@click.option("--serial", metavar="PORT", help="Read samples that a board writes on a serial line.")
+@click.option("--baud", type=click.IntRange(1), default=115200, show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "binary"]),
+    help="Of a stream; default: by its name, or text.",
+)
+@click.option("--answers", type=click.Choice(["names", "jsonl"]), default="names", show_default=True)
+@click.option("--new-classes", is_flag=True, help="A label that is no class yet becomes one.")
+@click.option("--idle", type=click.FloatRange(0), metavar="SECONDS", help="Stop where nothing comes so long.")
+@click.option("--store", type=click.Path(path_type=Path), help="Keep what is learned in this folder.")
+@click.option("--journal", type=click.IntRange(1), metavar="MIB", help="Bound of the store's journal; 64.")
+@click.option("--forget", metavar="CLASS", help="Answer this class no more, and do nothing else.")
+@click.option("--exact", is_flag=True, help="With --forget: be as if its samples had never come.")
 @click.option("--lr", type=float, help="Rate of the weights; default: the model's personal_lr.")
 @click.option("--lr-prototypes", type=float, help="Rate of the prototypes; default: personal_lr_prototypes.")
 @click.option(
@@ -30,64 +55,35 @@ if TYPE_CHECKING:
 )
 @common_options
 @pass_output
-def personalize(
-    output: Output,
-    model: Path,
-    data: str | None,
-    group: int | None,
-    order: str,
-    lr: float | None,
-    lr_prototypes: float | None,
-    target: Path | None,
-) -> None:
+def personalize(output: Output, /, model: Path | None, store: Path | None, **options: Any) -> None:
     """Let MODEL learn from a stream, one sample at a time, each once.
 
-    From a data set it learns the training rows and is tested on the test rows, before and after. From stdin,
-    a line is v1,...,vn,label or {"x": [...], "label": ...}; a line without a label is answered, not learned.
-    MODEL itself is not changed; -o saves what was learned.
-    """
-    from edgehff.data.sources import load
-    from edgehff.data.stream import samples
-    from edgehff.model import file
-    from edgehff.personalize.session import PersonalSession
-    from edgehff.train.metrics import accuracy
+    From a data set it learns the training rows and is tested on the test rows, before and after. A stream
+    (stdin, --stream, --watch, --serial) has a sample a line: v1,...,vn,label or {"x": [...], "label": ...,
+    "id": ...}. A line without a label is answered, not learned; {"id": ..., "label": ...} labels it later.
+    What cannot be used is counted and passed over.
 
-    network = file.load(model)
-    changes = {"personal_lr": lr, "personal_lr_prototypes": lr_prototypes}
-    recipe = network.recipe.replace(**{k: v for k, v in changes.items() if v is not None})
-    session = PersonalSession(network, recipe)
-    document: dict[str, Any] = {"model": str(model), "data": data or network.recipe.data}
-    if data == "-":
-        document |= _from_lines(output, network, session)
-    else:
-        whole = load(evaluation.name_of_data(network, data), notice=output.say)
-        evaluation.check_classes(network, whole)
-        first = evaluation.choose_rows(whole, "train", group)
-        second = evaluation.choose_rows(whole, "test", group)
-        document["before"] = accuracy(session.predict(second.x), second.y)
-        right = 0
-        with output.progress(len(first), "learning") as bar:
-            for sample, label in samples(
-                first, "shuffled" if order == "shuffled" else "recording", recipe.seed
-            ):
-                right += session.learn_one(sample, label) == label
-                bar.update()
-        document |= {
-            "samples": len(first),
-            "online_accuracy": right / len(first),
-            "order": order,
-            "group": group,
-        }
-        document["accuracy"] = accuracy(session.predict(second.x), second.y)
-        document["test_samples"] = len(second)
-    personal = session.snapshot()
+    MODEL itself is not changed. --store keeps what was learned through power loss, and goes on from there;
+    then MODEL may be left out. -o saves a model file.
+    """
+    from edgehff.model import file
+
+    with _session(model, store, options) as session:
+        if options["forget"] is not None:
+            session.forget_class(options["forget"], exact=options["exact"])
+            document: dict[str, Any] = {"forgotten": options["forget"], "exact": options["exact"]}
+        else:
+            document = {"model": None if model is None else str(model)} | _learn(output, session, options)
+        personal = session.network()
+        document |= {k: v for k, v in session.metrics().items() if k in ("state_crc32", "events")}
+    target = options["target"]
     if target is not None:
         file.save(personal, target)
     document |= {
         "steps": personal.step,
         "weights_crc32": f"{personal.weights_crc32:08x}",
-        "state_crc32": f"{personal.state_crc32:08x}",
         "output": None if target is None else str(target),
+        "store": None if store is None else str(store),
     }
     if output.json:
         output.print_document(document)
@@ -98,26 +94,163 @@ def personalize(
             f"after {document['samples']} samples {document['accuracy']:.2%} "
             f"(on {document['test_samples']} test rows)"
         )
-    output.say(
-        f"learned {session.learned} samples; " + (f"wrote {target}" if target else "not saved: add -o FILE")
-    )
+    kept = [f"wrote {target}"] if target else []
+    kept += [f"kept in {store}"] if store else []
+    what = f"forgot {options['forget']}" if options["forget"] else f"learned {document['samples']} samples"
+    output.say(f"{what}; " + (", ".join(kept) or "not saved: add --store FOLDER or -o FILE"))
 
 
-def _from_lines(output: Output, network: Network, session: PersonalSession) -> dict[str, Any]:
-    """Learn labeled lines of stdin, answer the others on stdout."""
-    from edgehff.data.stream import read_lines
+def _session(model: Path | None, store: Path | None, options: dict[str, Any]) -> PersonalSession:
+    """The session of a model, of a store, or of both."""
+    from edgehff.model import file
+    from edgehff.personalize.session import PersonalSession
 
-    answers, right = 0, 0
-    lines: Iterable[tuple[Any, int | str | None]] = read_lines(sys.stdin, network.encoding.n_raw)
-    for values, label in lines:
-        sample = session.raw_of(values)
-        if label is None:
-            answers += 1
-            name = network.class_names[session.predict_one(sample)]
-            if not output.json:
-                output.print_text(name)
-        else:
-            number = session.class_of(label)
-            right += session.learn_one(sample, number) == number
-    learned = session.learned
-    return {"samples": learned, "answers": answers, "online_accuracy": right / learned if learned else None}
+    if model is None and store is None:
+        raise click.UsageError("name a MODEL, or a --store that is there")
+    if options["exact"] and options["forget"] is None:
+        raise click.UsageError("--exact goes with --forget CLASS")
+    network = None if model is None else file.load(model)
+    changes = {"personal_lr": options["lr"], "personal_lr_prototypes": options["lr_prototypes"]}
+    changes = {k: v for k, v in changes.items() if v is not None}
+    if network is None and changes:
+        raise click.UsageError("rates belong to a new store: name its MODEL too")
+    recipe: Recipe | None = network.recipe.replace(**changes) if network is not None and changes else None
+    if store is None:
+        assert network is not None
+        return PersonalSession(network, recipe)
+    journal_bytes = None if options["journal"] is None else options["journal"] << 20
+    return PersonalSession.open(store, network, recipe, journal_bytes)
+
+
+def _learn(output: Output, session: PersonalSession, options: dict[str, Any]) -> dict[str, Any]:
+    """Learn from what the options name; returns what was measured."""
+    data = options["data"]
+    given = [k for k in ("data", "stream", "watch", "serial") if options[k] is not None]
+    if len(given) > 1:
+        raise click.UsageError(f"--{given[0]} and --{given[1]} name two sources; take one")
+    if data == "-" or given not in ([], ["data"]):
+        return {"data": data or str(options[given[0]])} | _from_stream(output, session, options)
+    return _from_data(output, session, options)
+
+
+def _from_data(output: Output, session: PersonalSession, options: dict[str, Any]) -> dict[str, Any]:
+    """Learn a data set's training rows; tested on its test rows before and after."""
+    from edgehff.data.sources import load
+    from edgehff.data.stream import samples
+    from edgehff.train.metrics import accuracy
+
+    network = session.network()
+    name = evaluation.name_of_data(network, options["data"])
+    whole = load(name, notice=output.say)
+    evaluation.check_classes(network, whole)
+    first: Dataset = evaluation.choose_rows(whole, "train", options["group"])
+    second = evaluation.choose_rows(whole, "test", options["group"])
+    before = accuracy(session.predict(second.x), second.y)
+    right = 0
+    with output.progress(len(first), "learning") as bar:
+        for sample, label in samples(first, options["order"], network.recipe.seed):
+            right += session.learn_one(sample, label) == label
+            bar.update()
+    return {
+        "data": options["data"] or network.recipe.data,
+        "before": before,
+        "samples": len(first),
+        "online_accuracy": right / len(first),
+        "order": options["order"],
+        "group": options["group"],
+        "accuracy": accuracy(session.predict(second.x), second.y),
+        "test_samples": len(second),
+    }
+
+
+def _from_stream(output: Output, session: PersonalSession, options: dict[str, Any]) -> dict[str, Any]:
+    """Learn what has a label, answer the rest, until the stream ends or is interrupted."""
+    from edgehff.errors import DataError
+    from edgehff.personalize.run import Tally, run
+
+    tally = Tally()
+    reasons: list[str] = []
+    with output.progress(None, "learning") as bar, _until_signaled() as ended:
+        came = takewhile(lambda _: not ended, _stream(session, options))
+        for event in run(session, came, new_classes=options["new_classes"], idle_s=options["idle"]):
+            tally.count(event)
+            reasons += _told(output, session, event, tally, options["answers"])
+            bar.update()
+    n_refused = sum(tally.refused.values())
+    if n_refused and not tally.learned and not tally.answered:
+        raise DataError(
+            f"nothing in the stream could be used: {n_refused} refused; {reasons[0]}",
+            hint='give one sample a line: v1,...,vn,label or {"x": [...], "label": 3}',
+        )
+    if n_refused > MAX_TOLD:
+        output.say(f"{n_refused} refused in all: {dict(tally.refused)}")
+    if signal.SIGINT in ended:
+        session.close()
+        raise KeyboardInterrupt
+    return tally.to_dict()
+
+
+def _told(output: Output, session: PersonalSession, event: Event, tally: Tally, answers: str) -> list[str]:
+    """Print what an event is worth; returns the reason of a refusal."""
+    import json
+
+    from edgehff.personalize.run import Answered, Learned, Refused, Saved
+
+    line: dict[str, Any] = {}
+    if isinstance(event, Refused):
+        reason = f"{event.where}: {event.reason}"
+        if sum(tally.refused.values()) <= MAX_TOLD:
+            output.say(f"passed over {reason}")
+        line = {"refused": event.kind, "where": event.where, "reason": event.reason}
+    elif isinstance(event, Answered):
+        line = {"id": event.sample_id, "answer": session.name_of(event.label)}
+    elif isinstance(event, Learned):
+        names = {"learned": session.name_of(event.label), "answer": session.name_of(event.answer)}
+        line = {"id": event.sample_id, **names}
+    elif isinstance(event, Saved):
+        line = {"saved": event.events}
+    if answers == "jsonl" and not output.json:
+        output.print_text(json.dumps({k: v for k, v in line.items() if v is not None}))
+        sys.stdout.flush()
+    elif isinstance(event, Answered) and not output.json:
+        output.print_text(line["answer"])
+        sys.stdout.flush()
+    return [reason] if isinstance(event, Refused) else []
+
+
+def _stream(session: PersonalSession, options: dict[str, Any]) -> Iterator[Came]:
+    """The stream that the options name."""
+    import numpy as np
+
+    from edgehff.personalize import sources
+
+    width, dtype = session.sample_width, np.dtype(session.sample_dtype)
+    if options["watch"] is not None:
+        return sources.folder(options["watch"], sources.by_suffix(width, dtype))
+    form = options["form"]
+    if options["serial"] is not None:
+        source: sources.ByteSource = sources.SerialPort(options["serial"], options["baud"])
+    elif options["stream"] is not None and str(options["stream"]) != "-":
+        source = sources.Descriptor.open(options["stream"])
+        form = form or ("binary" if options["stream"].suffix == ".bin" else "text")
+    else:
+        source = sources.Descriptor(sys.stdin.fileno())
+    return sources.parser(form or "text", width, dtype)(source)
+
+
+@contextmanager
+def _until_signaled() -> Iterator[list[int]]:
+    """SIGTERM and the first SIGINT end a stream between two samples; gives the list of what came."""
+    came: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if number in came and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

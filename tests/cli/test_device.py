@@ -56,7 +56,7 @@ def learned(model, person, limit=None):
     ):
         if limit is None or i < limit:
             session.learn_one(sample, label)
-    return session.snapshot()
+    return session.network()
 
 
 def test_train_on_a_board_equals_personalize_on_the_host(model, capsys, tmp_path):

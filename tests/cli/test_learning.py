@@ -1,6 +1,5 @@
 """train, eval and personalize, as a user runs them: outputs, documents, exit codes, and nothing lost."""
 
-import io
 import json
 
 import numpy as np
@@ -27,6 +26,22 @@ def model(tmp_path, data, capsys):
     path = tmp_path / "model.safetensors"
     assert run(capsys, "train", "--data", data, "--layers", "16,8", "--epochs", 3, "-o", path)[0] == 0
     return path
+
+
+@pytest.fixture
+def stdin(monkeypatch, tmp_path):
+    """Have text come from standard input: a real file, as a shell gives it."""
+    opened = []
+
+    def give(text):
+        path = tmp_path / "stdin.txt"
+        path.write_text(text)
+        opened.append(path.open())
+        monkeypatch.setattr("sys.stdin", opened[-1])
+
+    yield give
+    for file in opened:
+        file.close()
 
 
 def test_train_says_what_it_did(tmp_path, data, capsys):
@@ -113,12 +128,12 @@ def test_personalize_learns_one_person_and_leaves_the_model(tmp_path, model, dat
     assert other["weights_crc32"] != d["weights_crc32"]
 
 
-def test_lines_with_labels_are_learned_and_those_without_answered(model, data, capsys, monkeypatch, tmp_path):
+def test_lines_with_labels_are_learned_and_those_without_answered(model, data, capsys, stdin, tmp_path):
     with np.load(data) as z:
         rows = z["X"].reshape(-1, 12)
     text = ",".join(map(str, rows[1])) + ",fist\n" + json.dumps({"x": rows[2].tolist(), "label": 2}) + "\n"
     text += ",".join(map(str, rows[0])) + "\n"
-    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    stdin(text)
     code, out, err = run(capsys, "personalize", model, "--data", "-", "-o", tmp_path / "p.st")
     assert code == 0, err
     assert out.strip() == "rest"
@@ -136,8 +151,8 @@ def test_lines_with_labels_are_learned_and_those_without_answered(model, data, c
         (",".join(["nan"] * 12) + ",0", "not a finite number"),
     ],
 )
-def test_a_bad_line_is_refused_with_the_reason(model, capsys, monkeypatch, line, message):
-    monkeypatch.setattr("sys.stdin", io.StringIO(line + "\n"))
+def test_a_bad_line_is_refused_with_the_reason(model, capsys, stdin, line, message):
+    stdin(line + "\n")
     code, _, err = run(capsys, "personalize", model, "--data", "-")
     assert code == 3
     assert message in err

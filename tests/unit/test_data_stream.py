@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import numpy as np
@@ -10,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgehff.data import stream
 from edgehff.data.dataset import from_arrays
 from edgehff.data.split import shuffled
-from edgehff.data.stream import read_lines, samples
+from edgehff.data.stream import parse_line, samples
 from edgehff.errors import DataError
 
 DATA = from_arrays("d", np.arange(20, dtype=np.int16).reshape(10, 2), np.arange(10) % 3)
@@ -49,11 +47,18 @@ def test_shuffled_order_follows_the_seed() -> None:
     ],
 )
 def test_a_line_is_a_sample(line: str, values: list[float], label: int | str | None) -> None:
-    [(x, found)] = read_lines(io.StringIO(f"\n{line}\r\n\n"), 3)
-    assert x.dtype == np.float32
-    assert x.tolist() == values
-    assert found == label
-    assert type(found) is type(label)
+    item = parse_line(f"{line}\r\n", 3)
+    assert item.values is not None
+    assert item.values.dtype == np.float32
+    assert item.values.tolist() == values
+    assert item.label == label
+    assert type(item.label) is type(label)
+
+
+def test_a_label_may_come_after_its_sample() -> None:
+    first, then = parse_line('{"x": [1, 2], "id": "a7"}', 2), parse_line('{"id": "a7", "label": 1}', 2)
+    assert (first.sample_id, first.label) == ("a7", None)
+    assert (then.sample_id, then.label, then.values) == ("a7", 1, None)
 
 
 @pytest.mark.parametrize(
@@ -80,37 +85,19 @@ def test_a_line_is_a_sample(line: str, values: list[float], label: int | str | N
         ('{"x": [1, 2, 3], "label": [1]}', r"the label is \[1\]"),
         ('{"x": [1, 2, 1' + "0" * 400 + "]}", r"x\[2\] is 10"),
         ('{"x": ' + "[" * 100_000, "not JSON"),
+        ('{"id": "a"}', 'no list "x"'),
+        ('{"label": 1}', 'no list "x"'),
+        ('{"x": [1, 2, 3], "id": 7}', "the id is '7'"),
+        ('{"x": [1, 2, 3], "id": ""}', "the id is ''"),
+        ('{"x": [1, 2, 3], "id": "' + "a" * 256 + '"}', "not text of 1 to 255"),
+        ('{"x": [' + "1," * 100_000 + "1]}", "100001 values; 3 are expected"),
     ],
 )
 def test_a_bad_line_is_named(line: str, message: str) -> None:
-    lines = read_lines(io.StringIO(f"1,2,3\n\n{line}\n"), 3)
-    next(lines)
-    with pytest.raises(DataError, match=f"line 3: .*{message}") as refused:
-        next(lines)
+    with pytest.raises(DataError, match=message) as refused:
+        parse_line(line, 3)
     assert refused.value.exit_code == 3
     assert refused.value.hint
-
-
-def test_a_line_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "MAX_LINE", 10)
-    assert len(list(read_lines(io.StringIO("1,2,33333\n"), 3))) == 1
-    with pytest.raises(DataError, match="line 1: longer than 10 characters"):
-        list(read_lines(io.StringIO("1,2,3333333\n"), 3))
-
-
-def test_bytes_that_are_no_text() -> None:
-    file = io.TextIOWrapper(io.BytesIO(b"1,2,\xff\n"), encoding="utf-8")
-    with pytest.raises(DataError, match="line 1: not text"):
-        list(read_lines(file, 3))
-
-
-def test_samples_come_before_the_stream_ends() -> None:
-    class Endless(io.StringIO):
-        def readline(self, *_: object) -> str:
-            return "1,2,3\n"
-
-    lines = read_lines(Endless(), 3)
-    assert [next(lines)[0].tolist() for _ in range(3)] == [[1, 2, 3]] * 3
 
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -119,15 +106,16 @@ finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @given(x=st.lists(finite, min_size=1, max_size=20), label=st.integers(0, 1023), as_json=st.booleans())
 def test_what_is_written_is_read(x: list[float], label: int, as_json: bool) -> None:
     line = json.dumps({"x": x, "label": label}) if as_json else ",".join(map(repr, [*x, label]))
-    [(values, found)] = read_lines(io.StringIO(line), len(x))
-    assert values.tolist() == x
-    assert found == label
+    item = parse_line(line, len(x))
+    assert item.values is not None
+    assert item.values.tolist() == x
+    assert item.label == label
 
 
 @given(text=st.text(st.sampled_from('0123456789.,-e{}[]":xlab \n²\x00'), max_size=80))
-def test_any_text_ends_in_a_data_error_or_in_samples(text: str) -> None:
+def test_any_text_ends_in_a_data_error_or_in_a_sample(text: str) -> None:
     try:
-        seen = list(read_lines(io.StringIO(text), 2))
+        item = parse_line(text, 2)
     except DataError:
         return
-    assert all(x.shape == (2,) for x, _ in seen)
+    assert item.values is None or item.values.shape == (2,)

@@ -54,8 +54,8 @@ def test_a_session_learns_like_the_core_and_leaves_its_factory_model(rows):
     net = network.to_core()
     net.set_rates(round(RECIPE.personal_lr * 65536), round(RECIPE.personal_lr_prototypes * 16384))
     net.train(network.encode(rows.x[100:150]), rows.y[100:150])
-    assert session.snapshot().weights_crc32 == net.weights_crc32
-    assert session.snapshot().step == network.step + 50
+    assert session.network().weights_crc32 == net.weights_crc32
+    assert session.network().step == network.step + 50
     assert network.state_crc32 == before
     assert session.predict_one(rows.x[0]) == session.predict(rows.x[:1])[0]
 
