@@ -16,7 +16,7 @@ from edgehff.errors import CoreError, EdgehffError, ModelFileError, ShapeError
 from edgehff.geometry import KINDS, POOLS, LayerShape
 from edgehff.recipe import ARITHS, FEATURES, JOINS, CoreConfig
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 ONE = int(lib.EHFF_ONE)
 MAX_DIM = int(lib.EHFF_MAX_DIM)
 MAX_CLASSES = int(lib.EHFF_MAX_CLASSES)
@@ -195,6 +195,19 @@ class Net:
                 _pointer("int32_t[]", target.reshape(-1)),
             )  # fmt: skip
         return out
+
+    def directions(self, x: NDArray[np.int16]) -> list[NDArray[np.int16]]:
+        """What each layer's prototypes see: unit vectors in Q14, one array (n_samples, head) a layer."""
+        x = _array("x", x, np.int16, (None, self.config.dims[0]))
+        heads = [shape.head for shape in self._shapes]
+        out = np.empty((len(x), sum(heads)), np.int16)
+        for row, target in zip(x, out, strict=True):
+            _call(
+                "ehff_net_directions", self._net[0], _pointer("int16_t[]", row), len(row),
+                _pointer("int16_t[]", target),
+            )  # fmt: skip
+        ends = np.cumsum(heads)
+        return [out[:, end - n : end] for n, end in zip(heads, ends, strict=True)]
 
     def set_rates(self, lr_w: int, lr_p: int) -> None:
         """Rates of weights (Q16) and prototypes (Q14)."""

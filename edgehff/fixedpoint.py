@@ -434,6 +434,15 @@ def layer_logits(state: NetState, x: Sequence[int]) -> list[list[int]]:
     return out
 
 
+def directions(state: NetState, x: Sequence[int]) -> list[list[int]]:
+    """What every layer's prototypes see of x."""
+    out = []
+    for layer, shape in zip(state.layers, state.config.shapes, strict=True):
+        x, head, _, _ = answer(state.config, shape, layer.weight, x)
+        out.append(head)
+    return out
+
+
 def run(state: NetState, x: Sequence[int], label: int | None = None) -> list[int]:
     """One pass: joined log2-probabilities, Q16. With a label each layer learns before it hands on."""
     config = state.config

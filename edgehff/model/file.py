@@ -96,7 +96,7 @@ def load_any(path: str | Path) -> Network | FloatNetwork:
                 raise ModelFileError(f"{path} has {size} bytes, a model has at most 1 GiB", hint=_AGAIN)
             document = _document(file, path)
             file.seek(0)
-            data = file.read(MAX_FILE_BYTES)
+            data = file.read(size)  # what one read may take, Python sets aside at once
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror}", hint=_TRAIN) from error
     try:

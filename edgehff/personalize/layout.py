@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,10 @@ def read_state(path: Path, manifest: Manifest) -> tuple[Learner, Place]:
     """A state and its place. StoreError where it is missing, altered, or of another store."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(file.MAX_FILE_BYTES)
+            size = os.fstat(stream.fileno()).st_size
+            if size > file.MAX_FILE_BYTES:
+                raise StoreError(f"{path} has {size} bytes, a state has at most 1 GiB", hint=_AUDIT)
+            data = stream.read(size)
         tensors: Tensors = safetensors.numpy.load(data)
         n = int.from_bytes(data[:8], "little")
         document: dict[str, Any] = json.loads(json.loads(data[8 : 8 + n])["__metadata__"][KEY])

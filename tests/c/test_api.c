@@ -163,6 +163,7 @@ static void check_no_network(ehff_net *none)
 {
     int16_t x[SMALL_IN] = {0};
     uint16_t label = 0;
+    int16_t u[16];
     int32_t score[SMALL_CLASSES * 2];
     uint32_t v;
     ehff_layer_stats stats;
@@ -173,6 +174,7 @@ static void check_no_network(ehff_net *none)
     CHECK(ehff_net_train_rows(none, x, 1, SMALL_IN, &label, NULL) < 0);
     CHECK(ehff_net_train_rows(none, x, 0, SMALL_IN, &label, NULL) < 0);
     CHECK(ehff_net_layer_scores(none, x, SMALL_IN, score) < 0);
+    CHECK(ehff_net_directions(none, x, SMALL_IN, u) < 0);
     CHECK(ehff_net_set_rates(none, 1, 1) == EHFF_ERR_STATE);
     CHECK(ehff_net_set_first_layer(none, 0) == EHFF_ERR_STATE);
     CHECK(ehff_net_set_gate(none, 0) == EHFF_ERR_STATE);
@@ -207,6 +209,8 @@ static void check_answers(void)
     CHECK(ehff_net_predict(net, x, SMALL_IN + 1, &label, score) == EHFF_ERR_SHAPE);
     CHECK(ehff_net_layer_scores(net, x, SMALL_IN, NULL) == EHFF_ERR_NULL);
     CHECK(ehff_net_layer_scores(net, x, SMALL_IN + 1, layers) == EHFF_ERR_SHAPE);
+    CHECK(ehff_net_directions(net, x, SMALL_IN, NULL) == EHFF_ERR_NULL);
+    CHECK(ehff_net_directions(net, x, SMALL_IN + 1, x) == EHFF_ERR_SHAPE);
     CHECK(ehff_net_train(NULL, x, SMALL_IN, 0, NULL) == EHFF_ERR_NULL);
     CHECK(ehff_net_train(net, NULL, SMALL_IN, 0, NULL) == EHFF_ERR_NULL);
     CHECK(ehff_net_train(net, x, SMALL_IN - 1, 0, NULL) == EHFF_ERR_SHAPE);

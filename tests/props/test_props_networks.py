@@ -44,6 +44,8 @@ def test_training_equals_the_oracle(configs, rows, data, filled):
     assert net.scores(x).tolist() == [fixedpoint.run(state, row) for row in x.tolist()]
     assert net.predict(x).tolist() == [fixedpoint.predict(state, row) for row in x.tolist()]
     assert net.layer_scores(x).tolist() == [fixedpoint.layer_logits(state, row) for row in x.tolist()]
+    directions = [fixedpoint.directions(state, row) for row in x.tolist()]
+    assert [u.tolist() for u in net.directions(x)] == [list(rows) for rows in zip(*directions, strict=True)]
 
 
 @of_both

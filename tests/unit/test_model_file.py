@@ -81,6 +81,20 @@ def test_what_is_saved_is_loaded(tmp_path, arith, bits):
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
 
 
+def test_loading_takes_no_more_memory_than_the_file(path):
+    script = (
+        "import re, resource, sys\n"
+        "from edgehff.model import file\n"
+        "used = int(re.search(r'VmSize:\\s+(\\d+)', open('/proc/self/status').read())[1]) << 10\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)\n"
+        "print(file.load(sys.argv[1]).step)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script, path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{load(path).step}\n"
+
+
 def test_a_stock_reader_finds_tensors_and_document(path):
     network = load(path)
     with safe_open(path, "np") as file:

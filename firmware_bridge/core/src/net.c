@@ -143,8 +143,9 @@ static void learn(ehff_net *net, uint32_t index, const ehff_scratch *s, const in
 }
 
 /* The single pass. label < 0: answer only. score, if given, takes the joined log-probabilities, layer_scores each
- * layer's logits. */
-static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *score, int32_t *layer_scores)
+ * layer's logits, heads what each layer's prototypes see. */
+static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *score, int32_t *layer_scores,
+                     int16_t *heads)
 {
     const ehff_scratch s = scratch_of(net);
     int32_t *const logit = s.error;
@@ -172,6 +173,8 @@ static uint16_t pass(ehff_net *net, const int16_t *x, int32_t label, int32_t *sc
             ehff_unit_of(s.acc, layer->n_out, bits, u, &root, &shift);
             norm = norm_of(root, shift);
         }
+        if (heads != NULL)
+            for (c = 0; c < ehff_head_dim(net, layer); c++) *heads++ = head[c];
         ehff_proto_cosines(net, layer, head, s.error, s.cosine);
         ehff_proto_logits(net, s.cosine, logit);
         if (layer_scores != NULL)
@@ -211,7 +214,7 @@ int ehff_net_predict(ehff_net *net, const int16_t *x, uint32_t n_in, uint16_t *l
     int status = check_input(net, x, n_in);
     if (status != EHFF_OK) return status;
     if (label == NULL) return EHFF_ERR_NULL;
-    *label = pass(net, x, -1, score, NULL);
+    *label = pass(net, x, -1, score, NULL, NULL);
     return EHFF_OK;
 }
 
@@ -222,7 +225,7 @@ int ehff_net_train(ehff_net *net, const int16_t *x, uint32_t n_in, uint16_t labe
     if (status != EHFF_OK) return status;
     if (label >= net->n_classes) return EHFF_ERR_LABEL;
     if (net->proto_bits != 16) return EHFF_ERR_FROZEN;
-    answer = pass(net, x, label, NULL, NULL);
+    answer = pass(net, x, label, NULL, NULL, NULL);
     net->step++;
     if (predicted != NULL) *predicted = answer;
     return EHFF_OK;
@@ -258,6 +261,15 @@ int ehff_net_layer_scores(ehff_net *net, const int16_t *x, uint32_t n_in, int32_
     int status = check_input(net, x, n_in);
     if (status != EHFF_OK) return status;
     if (score == NULL) return EHFF_ERR_NULL;
-    (void)pass(net, x, -1, NULL, score);
+    (void)pass(net, x, -1, NULL, score, NULL);
+    return EHFF_OK;
+}
+
+int ehff_net_directions(ehff_net *net, const int16_t *x, uint32_t n_in, int16_t *u)
+{
+    int status = check_input(net, x, n_in);
+    if (status != EHFF_OK) return status;
+    if (u == NULL) return EHFF_ERR_NULL;
+    (void)pass(net, x, -1, NULL, NULL, u);
     return EHFF_OK;
 }

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define EHFF_ABI_VERSION 3 /* of these declarations */
+#define EHFF_ABI_VERSION 4 /* of these declarations */
 #define EHFF_BLOB_VERSION 1 /* of the bytes that ehff_net_save writes of dense networks */
 #define EHFF_BLOB_CONV_VERSION 2 /* of networks with convolutions */
 
@@ -148,6 +148,10 @@ int ehff_net_train_rows(ehff_net *net, const int16_t *x, uint32_t n_samples, uin
 
 /* Each layer's class logits kappa * S, base 2, Q16: score is n_layers * n_classes int32. */
 int ehff_net_layer_scores(ehff_net *net, const int16_t *x, uint32_t n_in, int32_t *score);
+
+/* What each layer's prototypes see of x: unit vectors in Q14, layer by layer. u: as many int16 as one prototype of
+ * every layer has elements. */
+int ehff_net_directions(ehff_net *net, const int16_t *x, uint32_t n_in, int16_t *u);
 
 /* Change the rates, and which layers learn: those from first_layer on (0 all, n_layers none). */
 int ehff_net_set_rates(ehff_net *net, uint32_t lr_w, uint16_t lr_p);
