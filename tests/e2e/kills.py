@@ -1,6 +1,6 @@
 """Kill a learning process at random moments: kills.py FOLDER MODEL TIMES SEED.
 
-Each child goes on with the store in FOLDER and reports through a pipe what is safe; it is ended by SIGKILL. Then
+Each child goes on with the store in FOLDER and says through a pipe what is safe; it is ended by SIGKILL. Then
 the store must hold a prefix of the one run there is, nothing that was reported may be missing, and at the end
 replay gives the same state. Prints one JSON document.
 """
@@ -54,7 +54,7 @@ def learn_on(folder, into):
 
 def main(folder, model, times, seed):
     """Kill, check, and again."""
-    draw = random.Random(seed)
+    draw = random.Random(seed)  # noqa: S311
     network = file.load(model)
     PersonalSession.open(folder, network, journal_bytes=JOURNAL_BYTES).close()
     reference, n_reference, safe, torn, sizes = PersonalSession(network), 0, 0, 0, []
@@ -88,7 +88,7 @@ def main(folder, model, times, seed):
         sizes.append(sum(p.stat().st_size for p in Path(folder).iterdir()))
     *_, end = replay(Path(folder))
     assert end.learner.state_crc32 == reference._learner.state_crc32
-    print(json.dumps({
+    sys.stdout.write(json.dumps({
         "kills": times, "events": n_reference, "torn": torn, "largest_store_bytes": max(sizes),
         "state_crc32": f"{end.learner.state_crc32:08x}", "first_event": end.first_event,
     }))  # fmt: skip
