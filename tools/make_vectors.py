@@ -316,4 +316,6 @@ def main(folder: Path = FOLDER) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] and sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
     main(*(Path(a) for a in sys.argv[1:2]))

@@ -46,6 +46,9 @@ MAX_TOLD = 5
 @click.option("--idle", type=click.FloatRange(0), metavar="SECONDS", help="Stop where nothing comes so long.")
 @click.option("--store", type=click.Path(path_type=Path), help="Keep what is learned in this folder.")
 @click.option("--journal", type=click.IntRange(1), metavar="MIB", help="Bound of the store's journal; 64.")
+@click.option(
+    "--memory", type=click.IntRange(0), metavar="KIB", help="Samples kept to be learned again; 32 of a store."
+)
 @click.option("--forget", metavar="CLASS", help="Answer this class no more, and do nothing else.")
 @click.option("--exact", is_flag=True, help="With --forget: be as if its samples had never come.")
 @click.option("--lr", type=float, help="Rate of the weights; default: the model's personal_lr.")
@@ -115,11 +118,12 @@ def _session(model: Path | None, store: Path | None, options: dict[str, Any]) ->
     if network is None and changes:
         raise click.UsageError("rates belong to a new store: name its MODEL too")
     recipe: Recipe | None = network.recipe.replace(**changes) if network is not None and changes else None
+    memory_bytes = None if options["memory"] is None else options["memory"] << 10
     if store is None:
         assert network is not None
-        return PersonalSession(network, recipe)
+        return PersonalSession(network, recipe, memory_bytes or 0)
     journal_bytes = None if options["journal"] is None else options["journal"] << 20
-    return PersonalSession.open(store, network, recipe, journal_bytes)
+    return PersonalSession.open(store, network, recipe, journal_bytes, memory_bytes)
 
 
 def _learn(output: Output, session: PersonalSession, options: dict[str, Any]) -> dict[str, Any]:

@@ -13,15 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehff.core import unit
 from edgehff.errors import ShapeError, StoreError, did_you_mean
 from edgehff.model.document import Tensors, canonical, from_network, to_network
 from edgehff.model.network import Network
 from edgehff.personalize.journal import ID_BYTES, NO_ID, Kind, Record
+from edgehff.personalize.memory import Memory
 from edgehff.recipe import Recipe, lr_p_of, lr_w_of
 
 MIN_CLASSES, MAX_CLASSES = 2, 1024
 MAX_SEEN = 4096
 """Ids of learned samples that are remembered."""
+SHOTS, TURNS, OTHERS, TURN_LR = 10, 5, 5, 0.3
+"""A class that came is learned so from its first samples: turns, others in each, their rate."""
 MAX_NAME = 255
 """Bytes of a class's name."""
 
@@ -31,15 +35,19 @@ class Settings:
     """How a session learns; a store keeps them for its life.
 
     lr, lr_prototypes: rates of weights and prototypes.
+    memory_bytes: budget of samples that are kept to be learned again; 0: none.
+    rehearse: kept samples that are learned after each new one.
     """
 
     lr: float
     lr_prototypes: float
+    memory_bytes: int = 0
+    rehearse: int = 4
 
     @classmethod
-    def of(cls, recipe: Recipe) -> Settings:
+    def of(cls, recipe: Recipe, memory_bytes: int = 0) -> Settings:
         """The recipe's personal settings."""
-        return cls(recipe.personal_lr, recipe.personal_lr_prototypes)
+        return cls(recipe.personal_lr, recipe.personal_lr_prototypes, memory_bytes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, as JSON takes them."""
@@ -57,6 +65,7 @@ class Learner:
         """Start from network, which is not changed."""
         self.settings = settings
         self._take(network)
+        self._n_factory = len(self.names)
         self.gone: set[int] = set()
         self.learned: list[int] = [0] * len(self.names)
         self.right: list[int] = [0] * len(self.names)
@@ -69,6 +78,10 @@ class Learner:
         self.encoding = network.encoding
         self._encoder = network.encoding.to_core()
         self.net = network.to_core()
+        self.memory = Memory(self.settings.memory_bytes, network.encoding.n_features)
+        self._set_rates()
+
+    def _set_rates(self) -> None:
         self.net.set_rates(lr_w_of(self.settings.lr), lr_p_of(self.settings.lr_prototypes))
 
     def class_of(self, label: int | str) -> int:
@@ -114,9 +127,14 @@ class Learner:
     def learn(self, raw: NDArray[Any], label: int, sample_id: bytes = NO_ID) -> int:
         """Learn one sample, shape (1, n_raw) of the core's raw type; returns the class answered before."""
         x = self.encode(raw)
-        before = self.answer(x) if self.gone else -1
-        answer = int(self.net.train(x, np.array([label], np.uint16))[0])
-        answer = before if self.gone else answer
+        answer = self.answer(x)
+        if label >= self._n_factory and self.learned[label] < SHOTS and self.memory.n_rows:
+            self.memory.keep(x[0], label, len(self.names) - len(self.gone))
+            self._imprint(label)
+        else:
+            rows, labels = self.memory.draw(self.settings.rehearse)
+            self.net.train(np.concatenate([x, rows]), np.array([label, *labels], np.uint16))
+            self.memory.keep(x[0], label, len(self.names) - len(self.gone))
         self.learned[label] += 1
         self.right[label] += answer == label
         if sample_id != NO_ID:
@@ -124,6 +142,23 @@ class Learner:
             if len(self._seen) > MAX_SEEN:
                 self._seen.popitem(last=False)
         return answer
+
+    def _imprint(self, label: int) -> None:
+        """Learn a class from its first samples: its prototypes become the mean of what the layers see.
+
+        Then, with resting weights, its samples and those of other classes take turns, so that the prototypes
+        part from each other: without that the new class takes a fifth of the others' samples.
+        Source: imprinted weights, Qi, Brown, Lowe, CVPR 2018; the turns are ours.
+        """
+        shots = self.memory.rows(label)
+        for i, u in enumerate(self.net.directions(shots)):
+            self.net.prototypes(i)[label] = unit(u.sum(axis=0, dtype=np.int32))
+        self.net.set_rates(0, lr_p_of(TURN_LR))
+        for _ in range(TURNS if len(shots) > 1 else 2 * TURNS):
+            for shot in shots:
+                rows, labels = self.memory.draw(OTHERS, without=label)
+                self.net.train(np.concatenate([shot[None], rows]), np.array([label, *labels], np.uint16))
+        self._set_rates()
 
     def check_name(self, name: str) -> None:
         """ShapeError where a class cannot be called so, or there are 1024."""
@@ -142,12 +177,17 @@ class Learner:
         self.names.append(name)
         self.learned.append(0)
         self.right.append(0)
+        self._fit()
         return len(self.names) - 1
 
     def forget_class(self, label: int) -> None:
         """Answer this class no more. ShapeError where fewer than two would be left."""
         self.check_forget(label)
         self.gone.add(label)
+        self._fit()
+
+    def _fit(self) -> None:
+        self.memory.fit(n for n in range(len(self.names)) if n not in self.gone)
 
     def check_forget(self, label: int) -> None:
         """ShapeError where fewer than two classes would be left."""
@@ -217,24 +257,29 @@ class Learner:
 
     def _own(self) -> tuple[Tensors, dict[str, Any]]:
         tensors, network = from_network(self.network())
+        tensors |= self.memory.to_tensors()
         tensors["seen"] = np.frombuffer(b"".join(self._seen), np.uint8).reshape(-1, ID_BYTES)
         return tensors, {
             "network": network,
             "gone": sorted(self.gone),
             "learned": list(self.learned),
             "right": list(self.right),
+            "n_factory": self._n_factory,
         }
 
     def _be(self, tensors: Tensors, document: dict[str, Any]) -> None:
         try:
             own = dict(tensors)
             seen = own.pop("seen")
+            memory = {name: own.pop(name) for name in tensors if name.startswith("memory.")}
             network = to_network(own, document["network"])
             if not isinstance(network, Network):
                 raise StoreError("a float network cannot learn here", hint="edgehff quantize")
             self._take(network)
+            self.memory.take(memory)
+            self._n_factory = int(document["n_factory"])
             self.gone = set(document["gone"])
             self._seen = OrderedDict((row.tobytes(), None) for row in seen)
             self.learned, self.right = list(document["learned"]), list(document["right"])
-        except (KeyError, TypeError) as error:
-            raise StoreError(f"the learned state lacks {error}", hint="edgehff replay") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"the learned state is not whole: {error}", hint="edgehff replay") from error

@@ -19,6 +19,8 @@ from edgehff.personalize.learner import Learner, Settings
 from edgehff.personalize.store import JOURNAL_BYTES, Store
 from edgehff.recipe import Recipe
 
+MEMORY_BYTES = 32 << 10
+"""Of samples that a store keeps to learn them again."""
 MAX_PENDING = 256
 """Samples that wait for their label; the oldest goes first."""
 
@@ -30,9 +32,12 @@ class PersonalSession:
     `sync` says up to which event a power loss can take nothing.
     """
 
-    def __init__(self, network: Network, recipe: Recipe | None = None) -> None:
-        """Start from network, which is not changed, in memory alone; recipe replaces its personal rates."""
-        self._begin(Learner(network, Settings.of(recipe or network.recipe)), None)
+    def __init__(self, network: Network, recipe: Recipe | None = None, memory_bytes: int = 0) -> None:
+        """Start from network, which is not changed, with no store; recipe replaces its personal rates.
+
+        memory_bytes: budget of samples that are kept and learned again; new classes need it.
+        """
+        self._begin(Learner(network, Settings.of(recipe or network.recipe, memory_bytes)), None)
 
     def _begin(self, learner: Learner, store: Store | None) -> None:
         self._learner, self.store = learner, store
@@ -47,24 +52,31 @@ class PersonalSession:
         network: Network | None = None,
         recipe: Recipe | None = None,
         journal_bytes: int | None = None,
+        memory_bytes: int | None = None,
     ) -> PersonalSession:
         """A session whose state is kept in a folder; close it, or use it in a with statement.
 
         folder: a store that is there, or where one is made.
         network: what left the factory; needed for a new store; one that is there has to be of the same.
-        recipe: as in PersonalSession.  journal_bytes: bound of the journal; 64 MiB. A store keeps both.
+        recipe, memory_bytes: as in PersonalSession; 32 KiB of memory.  journal_bytes: bound of the journal;
+            64 MiB. A store keeps all of them.
 
         Raises:
             StoreError: as Store.create and Store.open; the store is of another model, or has other settings.
         """
         folder = Path(folder)
-        settings = None if network is None else Settings.of(recipe or network.recipe)
+        kept = MEMORY_BYTES if memory_bytes is None else memory_bytes
+        settings = None if network is None else Settings.of(recipe or network.recipe, kept)
         if network is not None and settings is not None and not Store.is_there(folder):
             store = Store.create(folder, network, settings, journal_bytes or JOURNAL_BYTES)
         else:
             store = Store.open(folder)
             try:
-                store.check(network, settings if recipe is not None else None, journal_bytes)
+                store.check(
+                    network,
+                    settings if recipe is not None or memory_bytes is not None else None,
+                    journal_bytes,
+                )
             except BaseException:
                 store.close()
                 raise

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgehff.model import file
 from edgehff.personalize.replay import replay
-from edgehff.personalize.session import PersonalSession
+from edgehff.personalize.session import MEMORY_BYTES, PersonalSession
 
 JOURNAL_BYTES = 256 << 10
 
@@ -57,7 +57,8 @@ def main(folder, model, times, seed):
     draw = random.Random(seed)  # noqa: S311
     network = file.load(model)
     PersonalSession.open(folder, network, journal_bytes=JOURNAL_BYTES).close()
-    reference, n_reference, safe, torn, sizes = PersonalSession(network), 0, 0, 0, []
+    reference = PersonalSession(network, memory_bytes=MEMORY_BYTES)
+    n_reference, safe, torn, sizes = 0, 0, 0, []
     for _ in range(times):
         out, into = os.pipe()
         child = os.fork()

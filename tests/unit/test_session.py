@@ -18,7 +18,7 @@ from edgehff.model.network import Network
 from edgehff.personalize import session as sessions
 from edgehff.personalize import store as stores
 from edgehff.personalize.replay import Proved, Replayed, replay
-from edgehff.personalize.session import PersonalSession
+from edgehff.personalize.session import MEMORY_BYTES, PersonalSession
 from edgehff.personalize.store import MIN_JOURNAL_BYTES
 
 
@@ -44,7 +44,7 @@ def ended(folder: Path) -> Replayed:
 
 
 def test_a_store_changes_nothing_of_what_is_learned(network: Network, tmp_path: Path) -> None:
-    plain = PersonalSession(network)
+    plain = PersonalSession(network, memory_bytes=MEMORY_BYTES)
     learn(plain, 50)
     with PersonalSession.open(tmp_path / "s", network) as kept:
         learn(kept, 50)
@@ -162,14 +162,15 @@ def test_the_store_stays_bounded_and_is_proved_from_one_state_to_the_next(
         assert session.store.manifest.first > 3
         assert not session.store.manifest.from_base
     n_states = 4
-    assert largest < MIN_JOURNAL_BYTES + 1000 + n_states * 2 * (folder / "base.safetensors").stat().st_size
+    base = (folder / "base.safetensors").stat().st_size
+    assert largest < MIN_JOURNAL_BYTES + 1000 + n_states * (2 * base + MEMORY_BYTES)
     steps = list(replay(folder))
     assert [s.file for s in steps if isinstance(s, Proved)][-1] == "checkpoint.safetensors"
     assert len([s for s in steps if isinstance(s, Proved)]) == 2
     end = steps[-1]
     assert isinstance(end, Replayed)
     assert (end.first_event > 0, end.place.sequence) == (True, 600)
-    plain = PersonalSession(network)
+    plain = PersonalSession(network, memory_bytes=MEMORY_BYTES)
     for n in range(10):
         learn(plain, 60, seed=n)
     assert f"{end.learner.state_crc32:08x}" == state(plain)
@@ -253,6 +254,8 @@ def forget_and_compare(network: Network, folder: Path, name: str, added: tuple[s
     with PersonalSession.open(folder / "never", network) as session:
         go(session, name)
         never = state(session)
+        if name in NAMES:
+            session.forget_class(name)
         for x in learn_after:
             session.learn_one(x, "wave")
         assert state(session) == after
@@ -394,7 +397,7 @@ def test_a_disk_that_takes_no_new_segment_stops_a_full_journal_not_before(
 def test_an_interrupted_step_is_as_its_journal_says(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = PersonalSession(network)
+    plain = PersonalSession(network, memory_bytes=MEMORY_BYTES)
     learn(plain, 11)
     session = PersonalSession.open(tmp_path / "s", network)
     learn(session, 10)
@@ -427,7 +430,7 @@ def test_bad_samples_change_nothing(network: Network, tmp_path: Path) -> None:
 def test_a_clock_that_jumps_back_changes_nothing(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = PersonalSession(network)
+    plain = PersonalSession(network, memory_bytes=MEMORY_BYTES)
     learn(plain, 20)
     times = iter([*range(10**18, 10**18 + 10), *range(10), *range(-5, 0), 0, 1, 2])
     with PersonalSession.open(tmp_path / "s", network) as session:

@@ -1,0 +1,146 @@
+"""The memory of samples: bounded, even over what came, exact in its states; and what it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from personal import small_network
+
+from edgehff.core import unit
+from edgehff.data.dataset import from_arrays
+from edgehff.data.sources import load
+from edgehff.personalize.learner import SHOTS
+from edgehff.personalize.memory import Memory, from_int8, hashed, to_int8
+from edgehff.personalize.session import PersonalSession
+from edgehff.recipe import Recipe
+from edgehff.train.local import trained
+
+WIDTH = 20
+
+
+def vector(seed: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    return unit(np.random.default_rng(seed).integers(-1000, 1000, WIDTH).astype(np.int32))
+
+
+@given(st.lists(st.integers(-16640, 16640), min_size=1, max_size=60))
+def test_int8_keeps_the_direction(values: list[int]) -> None:
+    row = to_int8(np.array(values, np.int16))
+    largest = max(1, *(abs(v) for v in values))
+    exact = [127 * v / largest for v in values]
+    assert np.abs(row - np.array(exact)).max() <= 0.5
+    assert np.abs(row).max(initial=0) == (127 if any(values) else 0)
+    assert to_int8(-np.array(values, np.int16)).tolist() == (-row).tolist()
+    length = np.sqrt((from_int8(row).astype(float) ** 2).sum()) / 16384
+    assert abs(length - bool(row.any())) < 0.01
+
+
+def test_hashed_is_what_it_was() -> None:
+    """Stores depend on these bits."""
+    assert hashed(0) == 0xE220A8397B1DCDAF  # the first number of SplitMix64 from seed 0, as published
+    assert hashed(1, 2) != hashed(2, 1)
+
+
+def test_it_holds_no_more_than_its_budget_and_each_class_its_part() -> None:
+    memory = Memory(10 * WIDTH + 7, WIDTH)
+    for n in range(100):
+        memory.keep(vector(n), n % 3, 3)
+        assert len(memory) <= 10
+    assert [memory.count(c) for c in range(4)] == [3, 3, 3, 0]
+    memory.fit(range(5))
+    assert [memory.count(c) for c in range(5)] == [2, 2, 2, 0, 0]
+    memory.fit([0, 2])
+    assert [memory.count(c) for c in range(3)] == [2, 0, 2]
+    empty = Memory(WIDTH - 1, WIDTH)
+    empty.keep(vector(1), 0, 2)
+    assert len(empty) == 0
+    assert [part.shape for part in empty.draw(4)] == [(0, WIDTH), (0,)]
+
+
+def test_all_that_came_have_the_same_chance() -> None:
+    kept = np.zeros(50)
+    for run in range(400):
+        memory = Memory(10 * WIDTH, WIDTH)
+        for n in range(50):
+            memory.keep(vector(n), run, 1)
+        rows = memory.rows(run)
+        for n in range(50):
+            kept[n] += (rows == from_int8(to_int8(vector(n)))).all(axis=1).any()
+    assert kept.sum() == 400 * 10
+    # binomial with p = 0.2: mean 80, deviation 8
+    assert kept.min() > 80 - 4 * 8
+    assert kept.max() < 80 + 4 * 8
+
+
+def test_classes_take_turns() -> None:
+    memory = Memory(30 * WIDTH, WIDTH)
+    for n in range(90):
+        memory.keep(vector(n), n % 3 + 5, 3)
+    _, labels = memory.draw(9)
+    assert np.bincount(labels, minlength=8)[5:].tolist() == [3, 3, 3]
+    rows, labels = memory.draw(100, without=6)
+    assert set(labels.tolist()) == {5, 7}
+    assert len(np.unique(rows, axis=0)) > 15
+
+
+def test_a_state_goes_on_as_it_would_have() -> None:
+    first, second = Memory(9 * WIDTH, WIDTH), Memory(9 * WIDTH, WIDTH)
+    for n in range(40):
+        first.keep(vector(n), n % 2, 2)
+    first.draw(5)
+    second.take(first.to_tensors())
+    for memory in (first, second):
+        for n in range(40):
+            memory.keep(vector(100 + n), n % 2, 2)
+    (rows, labels), (again, same) = first.draw(7), second.draw(7)
+    assert rows.tolist() == again.tolist()
+    assert labels.tolist() == same.tolist()
+    with pytest.raises(ValueError, match="another width"):
+        Memory(100, WIDTH + 1).take(first.to_tensors())
+
+
+def test_rehearsal_keeps_a_class_that_comes_no_more() -> None:
+    network = small_network()
+    rng = np.random.default_rng(2)
+    centers = rng.integers(-60, 60, (3, 400))
+
+    def some(label: int, n: int) -> np.ndarray[tuple[int, int], np.dtype[np.int8]]:
+        return np.clip(centers[label] + rng.integers(-60, 60, (n, 400)), -128, 127).astype(np.int8)
+
+    def after(memory_bytes: int) -> float:
+        session = PersonalSession(network, network.recipe.replace(personal_lr=0.5), memory_bytes)
+        for label in (0, 1, 2, 1, 2):
+            for x in some(label, 60):
+                session.learn_one(x, label)
+        return float(np.mean(session.predict(some(0, 200)) == 0))
+
+    assert after(20_000) >= after(0)
+    assert after(20_000) > 0.9
+
+
+def test_a_class_is_learned_from_few_samples_and_the_others_stay(tmp_path: Path) -> None:
+    data = load("digits")
+    known = data.rows(data.y < 9)
+    factory = from_arrays("nine digits", known.x, known.y)
+    network = trained(
+        Recipe(layers=(48,), epochs=3, scale=15.0), factory.rows(np.arange(len(factory)) < 1000)
+    )
+    stream, test = factory.rows(np.arange(len(factory)) >= 1000), data.rows(data.y == 9)
+    with PersonalSession.open(tmp_path / "s", network) as session:
+        for x, y in zip(stream.x[:180], stream.y, strict=False):
+            session.learn_one(x, int(y))
+        before = np.mean(session.predict(stream.x[180:]) == stream.y[180:])
+        session.add_class("nine")
+        for x in test.x[:SHOTS]:
+            session.learn_one(x, "nine")
+        new = np.mean(session.predict(test.x[SHOTS:]) == 9)
+        after = np.mean(session.predict(stream.x[180:]) == stream.y[180:])
+        assert new > 0.7
+        assert after > before - 0.05
+        session.learn_one(test.x[0], "nine")
+        crc = session.metrics()["state_crc32"]
+    with PersonalSession.open(tmp_path / "s") as session:
+        assert session.metrics()["state_crc32"] == crc
