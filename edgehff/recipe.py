@@ -23,6 +23,7 @@ ARITHS = ("int8", "int16")
 """How the core keeps weights; a recipe may also say "float": trained in torch, quantized afterwards."""
 OPTIMIZERS = ("adam", "sgd")
 JOINS = ("sum_logp", "last", "weighted")
+UNKNOWN_SCORES = ("nearest", "logp")
 FEATURES = ("mav", "rms", "wl")
 GATE_OFF = 65535
 
@@ -116,6 +117,18 @@ class AugmentRecipe:
 
 
 @dataclass(frozen=True)
+class UnknownRecipe:
+    """When a sample is like nothing that the model knows; `edgehff calibrate` finds both.
+
+    score: "" for never; "nearest", a cosine to samples that were kept; "logp", the answer's log2-probability.
+    threshold: below it the answer is unknown.
+    """
+
+    score: str = ""
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A network and how it learns; docs/reference/recipe.md says each field's meaning, unit and range.
 
@@ -146,6 +159,7 @@ class Recipe:
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     pretrain: PretrainRecipe = field(default_factory=PretrainRecipe)
+    unknown: UnknownRecipe = field(default_factory=UnknownRecipe)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -205,6 +219,8 @@ class Recipe:
         plain["gate"] = "off" if self.gate is None else self.gate
         if not self.conv:
             del plain["conv"], plain["input_shape"], plain["augment"]
+        if not self.unknown.score:
+            del plain["unknown"]
         return plain
 
 
@@ -244,6 +260,7 @@ _PRETRAIN_RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, 65536),
     "epochs": (1, 100_000),
 }
+_UNKNOWN_RANGES: dict[str, tuple[float, float]] = {"threshold": (-1024, 1)}
 _AUGMENT_RANGES: dict[str, tuple[float, float]] = {"shift": (0, 65535), "cutout": (0, 65535)}
 
 
@@ -258,6 +275,7 @@ def _check(r: Recipe) -> None:
         (r, _RANGES, ""),
         (r.pretrain, _PRETRAIN_RANGES, "pretrain."),
         (r.augment, _AUGMENT_RANGES, "augment."),
+        (r.unknown, _UNKNOWN_RANGES, "unknown."),
     )
     for part, ranges, prefix in parts:
         for name, (low, high) in ranges.items():
@@ -268,6 +286,7 @@ def _check(r: Recipe) -> None:
                     hint="see docs/reference/recipe.md",
                 )
     _check_choice("pretrain.optimizer", r.pretrain.optimizer, OPTIMIZERS)
+    _check_choice("unknown.score", r.unknown.score, ("", *UNKNOWN_SCORES))
     _check_augmentation(r)
     if r.gate is not None and not 0 <= r.gate <= 2:
         raise RecipeError(f"gate = {r.gate} lies outside 0 to 2", hint='gate = 0.3, or gate = "off"')
@@ -345,7 +364,12 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         )
 
 
-_PARTS: dict[str, type] = {"encoder": EncoderRecipe, "augment": AugmentRecipe, "pretrain": PretrainRecipe}
+_PARTS: dict[str, type] = {
+    "encoder": EncoderRecipe,
+    "augment": AugmentRecipe,
+    "pretrain": PretrainRecipe,
+    "unknown": UnknownRecipe,
+}
 
 
 def from_dict(table: dict[str, Any], source: str = "recipe") -> Recipe:

@@ -23,6 +23,7 @@ COMMANDS = {
     "export": ("edgehff.cli.export:export", "Export a model to a stock runtime, and prove it there."),
     "run": ("edgehff.cli.run:run", "Run an exported file in its stock runtime."),
     "inspect": ("edgehff.cli.inspect:inspect", "Say what an exported file holds."),
+    "calibrate": ("edgehff.cli.calibrate:calibrate", "Find when a model's answer is unknown."),
     "personalize": ("edgehff.cli.personalize:personalize", "Let a model learn from one person's stream."),
     "replay": ("edgehff.cli.replay:replay", "Make what was learned again from its journal."),
     "footprint": ("edgehff.cli.footprint:footprint", "RAM and flash that a model needs on a board."),

@@ -47,7 +47,13 @@ MAX_TOLD = 5
 @click.option("--store", type=click.Path(path_type=Path), help="Keep what is learned in this folder.")
 @click.option("--journal", type=click.IntRange(1), metavar="MIB", help="Bound of the store's journal; 64.")
 @click.option(
-    "--memory", type=click.IntRange(0), metavar="KIB", help="Samples kept to be learned again; 32 of a store."
+    "--memory",
+    type=click.IntRange(0),
+    metavar="KIB",
+    help="Samples kept to be learned again; 256 of a store.",
+)
+@click.option(
+    "--guard", is_flag=True, help="Hold some samples back, and undo learning that answers them worse."
 )
 @click.option("--forget", metavar="CLASS", help="Answer this class no more, and do nothing else.")
 @click.option("--exact", is_flag=True, help="With --forget: be as if its samples had never come.")
@@ -119,11 +125,12 @@ def _session(model: Path | None, store: Path | None, options: dict[str, Any]) ->
         raise click.UsageError("rates belong to a new store: name its MODEL too")
     recipe: Recipe | None = network.recipe.replace(**changes) if network is not None and changes else None
     memory_bytes = None if options["memory"] is None else options["memory"] << 10
+    guard = options["guard"] or None
     if store is None:
         assert network is not None
-        return PersonalSession(network, recipe, memory_bytes or 0)
+        return PersonalSession(network, recipe, memory_bytes=memory_bytes, guard=guard)
     journal_bytes = None if options["journal"] is None else options["journal"] << 20
-    return PersonalSession.open(store, network, recipe, journal_bytes, memory_bytes)
+    return PersonalSession.open(store, network, recipe, journal_bytes, memory_bytes=memory_bytes, guard=guard)
 
 
 def _learn(output: Output, session: PersonalSession, options: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +214,10 @@ def _told(output: Output, session: PersonalSession, event: Event, tally: Tally, 
             output.say(f"passed over {reason}")
         line = {"refused": event.kind, "where": event.where, "reason": event.reason}
     elif isinstance(event, Answered):
-        line = {"id": event.sample_id, "answer": session.name_of(event.label)}
+        answer = event.answer
+        line = {"id": event.sample_id, "answer": session.name_of(answer.label)}
+        if answer.familiarity is not None:
+            line |= {"unknown": answer.unknown, "familiarity": round(answer.familiarity, 4)}
     elif isinstance(event, Learned):
         names = {"learned": session.name_of(event.label), "answer": session.name_of(event.answer)}
         line = {"id": event.sample_id, **names}
@@ -217,7 +227,7 @@ def _told(output: Output, session: PersonalSession, event: Event, tally: Tally, 
         output.print_text(json.dumps({k: v for k, v in line.items() if v is not None}))
         sys.stdout.flush()
     elif isinstance(event, Answered) and not output.json:
-        output.print_text(line["answer"])
+        output.print_text("unknown" if event.answer.unknown else line["answer"])
         sys.stdout.flush()
     return [reason] if isinstance(event, Refused) else []
 

@@ -13,21 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehff.core import unit
 from edgehff.errors import ShapeError, StoreError, did_you_mean
 from edgehff.model.document import Tensors, canonical, from_network, to_network
 from edgehff.model.network import Network
+from edgehff.personalize.drift import PageHinkley
+from edgehff.personalize.guard import CHECK_EVERY, HELD_EVERY, Guard
+from edgehff.personalize.imprint import SHOTS, imprint
 from edgehff.personalize.journal import ID_BYTES, NO_ID, Kind, Record
 from edgehff.personalize.memory import Memory
+from edgehff.personalize.openworld import Familiarity
 from edgehff.recipe import Recipe, lr_p_of, lr_w_of
 
 MIN_CLASSES, MAX_CLASSES = 2, 1024
 MAX_SEEN = 4096
 """Ids of learned samples that are remembered."""
-SHOTS, TURNS, OTHERS, TURN_LR = 10, 5, 5, 0.3
-"""A class that came is learned so from its first samples: turns, others in each, their rate."""
 MAX_NAME = 255
 """Bytes of a class's name."""
+
+_AUDIT = "edgehff replay FOLDER says what is whole"
 
 
 @dataclass(frozen=True)
@@ -37,17 +40,20 @@ class Settings:
     lr, lr_prototypes: rates of weights and prototypes.
     memory_bytes: budget of samples that are kept to be learned again; 0: none.
     rehearse: kept samples that are learned after each new one.
+    guard: hold some samples back, and undo learning that answers them worse.
     """
 
     lr: float
     lr_prototypes: float
     memory_bytes: int = 0
     rehearse: int = 4
+    guard: bool = False
 
     @classmethod
-    def of(cls, recipe: Recipe, memory_bytes: int = 0) -> Settings:
-        """The recipe's personal settings."""
-        return cls(recipe.personal_lr, recipe.personal_lr_prototypes, memory_bytes)
+    def of(cls, recipe: Recipe, **changes: Any) -> Settings:
+        """The recipe's personal settings, with those changes that are not None."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        return cls(recipe.personal_lr, recipe.personal_lr_prototypes, **given)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, as JSON takes them."""
@@ -58,7 +64,8 @@ class Learner:
     """A live network with the names of its classes and what was counted.
 
     names: every name ever given; a class's number is its place.  gone: numbers that are answered no more.
-    learned, right: samples learned of each class, and how many of them were answered rightly before.
+    learned, right: samples that came of each class, and how many of them were answered rightly before.
+    drift: of each class.
     """
 
     def __init__(self, network: Network, settings: Settings) -> None:
@@ -69,6 +76,8 @@ class Learner:
         self.gone: set[int] = set()
         self.learned: list[int] = [0] * len(self.names)
         self.right: list[int] = [0] * len(self.names)
+        self.drift = [PageHinkley() for _ in self.names]
+        self.guard = Guard(self.encoding.n_features, len(self.names)) if settings.guard else None
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._mark: tuple[Tensors, dict[str, Any]] | None = None
 
@@ -79,6 +88,7 @@ class Learner:
         self._encoder = network.encoding.to_core()
         self.net = network.to_core()
         self.memory = Memory(self.settings.memory_bytes, network.encoding.n_features)
+        self.familiarity = Familiarity(network.recipe.unknown)
         self._set_rates()
 
     def _set_rates(self) -> None:
@@ -113,12 +123,18 @@ class Learner:
 
     def answers(self, x: NDArray[np.int16]) -> NDArray[np.uint16]:
         """The classes of encoded samples, shape (n, n_in), among those not forgotten."""
-        if not self.gone:
-            return self.net.predict(x)
-        scores = self.net.scores(x).astype(np.int64)
-        scores[:, list(self.gone)] = np.iinfo(np.int64).min
+        return self._best(self.net.scores(x)) if self.gone else self.net.predict(x)
+
+    def _best(self, scores: NDArray[np.int32]) -> NDArray[np.uint16]:
+        if self.gone:
+            scores = scores.astype(np.int64)
+            scores[:, list(self.gone)] = np.iinfo(np.int64).min
         answers: NDArray[np.uint16] = scores.argmax(axis=1).astype(np.uint16)
         return answers
+
+    def familiar(self, x: NDArray[np.int16]) -> int:
+        """How familiar one encoded sample is; below familiarity.threshold it is unknown."""
+        return int(self.familiarity.of(self.net, self.memory, x)[0])
 
     def knows(self, sample_id: bytes) -> bool:
         """Whether a sample of this id is among the last MAX_SEEN that were learned with one."""
@@ -127,38 +143,43 @@ class Learner:
     def learn(self, raw: NDArray[Any], label: int, sample_id: bytes = NO_ID) -> int:
         """Learn one sample, shape (1, n_raw) of the core's raw type; returns the class answered before."""
         x = self.encode(raw)
-        answer = self.answer(x)
-        if label >= self._n_factory and self.learned[label] < SHOTS and self.memory.n_rows:
-            self.memory.keep(x[0], label, len(self.names) - len(self.gone))
-            self._imprint(label)
+        scores = self.net.scores(x)
+        answer = int(self._best(scores)[0])
+        n_classes, came = len(self.names) - len(self.gone), self.learned[label]
+        if self.guard is not None and came % HELD_EVERY == HELD_EVERY - 1:
+            self.guard.held.keep(x[0], label, n_classes)
+        elif label >= self._n_factory and came < SHOTS and self.memory.n_rows:
+            self.memory.keep(x[0], label, n_classes)
+            imprint(self.net, self.memory, label)
+            self._set_rates()
         else:
             rows, labels = self.memory.draw(self.settings.rehearse)
             self.net.train(np.concatenate([x, rows]), np.array([label, *labels], np.uint16))
-            self.memory.keep(x[0], label, len(self.names) - len(self.gone))
+            self.memory.keep(x[0], label, n_classes)
+            self.drift[label].take(-int(scores[0, label]), came + 1)
+        self.familiarity.forget()
         self.learned[label] += 1
         self.right[label] += answer == label
+        if self.guard is not None and sum(self.learned) % CHECK_EVERY == 0:
+            self._look(self.guard)
         if sample_id != NO_ID:
             self._seen[sample_id] = None
             if len(self._seen) > MAX_SEEN:
                 self._seen.popitem(last=False)
         return answer
 
-    def _imprint(self, label: int) -> None:
-        """Learn a class from its first samples: its prototypes become the mean of what the layers see.
-
-        Then, with resting weights, its samples and those of other classes take turns, so that the prototypes
-        part from each other: without that the new class takes a fifth of the others' samples.
-        Source: imprinted weights, Qi, Brown, Lowe, CVPR 2018; the turns are ours.
-        """
-        shots = self.memory.rows(label)
-        for i, u in enumerate(self.net.directions(shots)):
-            self.net.prototypes(i)[label] = unit(u.sum(axis=0, dtype=np.int32))
-        self.net.set_rates(0, lr_p_of(TURN_LR))
-        for _ in range(TURNS if len(shots) > 1 else 2 * TURNS):
-            for shot in shots:
-                rows, labels = self.memory.draw(OTHERS, without=label)
-                self.net.train(np.concatenate([shot[None], rows]), np.array([label, *labels], np.uint16))
-        self._set_rates()
+    def _look(self, guard: Guard) -> None:
+        """Undo what was learned since the guard's best state, or make this one the best."""
+        if guard.best is not None:
+            before = self._network_of(*guard.best)
+            if guard.is_worse(self.net, before.to_core()):
+                guard.undone += 1
+                self._take(before)
+                self.memory.take(_part(guard.best[0], "memory."))
+                return
+            if guard.right(self.net) < guard.right(before.to_core()):
+                return
+        guard.best = self._own()
 
     def check_name(self, name: str) -> None:
         """ShapeError where a class cannot be called so, or there are 1024."""
@@ -177,6 +198,7 @@ class Learner:
         self.names.append(name)
         self.learned.append(0)
         self.right.append(0)
+        self.drift.append(PageHinkley())
         self._fit()
         return len(self.names) - 1
 
@@ -187,7 +209,11 @@ class Learner:
         self._fit()
 
     def _fit(self) -> None:
-        self.memory.fit(n for n in range(len(self.names)) if n not in self.gone)
+        labels = [n for n in range(len(self.names)) if n not in self.gone]
+        self.memory.fit(labels)
+        self.familiarity.forget()
+        if self.guard is not None:
+            self.guard.fit(labels)
 
     def check_forget(self, label: int) -> None:
         """ShapeError where fewer than two classes would be left."""
@@ -196,14 +222,15 @@ class Learner:
 
     def mark(self) -> None:
         """Keep the state, for `rollback`."""
-        tensors, document = self._own()
-        self._mark = tensors, json.loads(canonical(document))  # the types that a file gives back
+        self._mark = self._own()
 
     def rollback(self) -> None:
         """Be as at the last mark. ShapeError without one."""
         self.check_rollback()
         assert self._mark is not None
         self._be(*self._mark)
+        if self.guard is not None:
+            self.guard.best = None
 
     def check_rollback(self) -> None:
         """ShapeError where there is no mark."""
@@ -236,50 +263,68 @@ class Learner:
     def to_state(self) -> tuple[Tensors, dict[str, Any]]:
         """All of it as tensors and plain types; `from_state` makes an equal one."""
         tensors, document = self._own()
-        if self._mark is not None:
-            marked, marked_document = self._mark
-            tensors |= {f"mark.{name}": tensor for name, tensor in marked.items()}
-            document = document | {"mark": marked_document}
+        best = None if self.guard is None else self.guard.best
+        for name, other in (("mark", self._mark), ("best", best)):
+            if other is not None:
+                tensors |= {f"{name}.{part}": tensor for part, tensor in other[0].items()}
+                document[name] = other[1]
+        if self.guard is not None:
+            tensors |= {f"held.{part}": tensor for part, tensor in self.guard.held.to_tensors().items()}
+            document["undone"] = self.guard.undone
         return tensors, document
 
     @classmethod
     def from_state(cls, tensors: Tensors, document: dict[str, Any], settings: Settings) -> Learner:
         """The learner of to_state. StoreError where they do not fit together."""
-        plain = dict(document)
-        mark = plain.pop("mark", None)
-        own = {name: tensor for name, tensor in tensors.items() if not name.startswith("mark.")}
         learner = object.__new__(cls)
-        learner.settings, learner._mark = settings, None
-        learner._be(own, plain)
-        if mark is not None:
-            learner._mark = ({n.removeprefix("mark."): t for n, t in tensors.items() if n not in own}, mark)
+        learner.settings = settings
+        try:
+            own = {n: t for n, t in tensors.items() if not n.startswith(("mark.", "best.", "held."))}
+            learner._be(own, document)
+            learner._mark = (_part(tensors, "mark."), document["mark"]) if "mark" in document else None
+            learner.guard = Guard(learner.encoding.n_features, len(learner.names)) if settings.guard else None
+            if learner.guard is not None:
+                learner.guard.held.take(_part(tensors, "held."))
+                learner.guard.undone = int(document["undone"])
+                if "best" in document:
+                    learner.guard.best = _part(tensors, "best."), document["best"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StoreError(f"the learned state is not whole: {error}", hint=_AUDIT) from error
         return learner
 
     def _own(self) -> tuple[Tensors, dict[str, Any]]:
+        """The state without snapshot and guard, in the types that a file gives back."""
         tensors, network = from_network(self.network())
         tensors |= self.memory.to_tensors()
         tensors["seen"] = np.frombuffer(b"".join(self._seen), np.uint8).reshape(-1, ID_BYTES)
-        return tensors, {
+        document = {
             "network": network,
             "gone": sorted(self.gone),
-            "learned": list(self.learned),
-            "right": list(self.right),
+            "learned": self.learned,
+            "right": self.right,
+            "drift": [asdict(drift) for drift in self.drift],
             "n_factory": self._n_factory,
         }
+        return tensors, json.loads(canonical(document))
 
     def _be(self, tensors: Tensors, document: dict[str, Any]) -> None:
-        try:
-            own = dict(tensors)
-            seen = own.pop("seen")
-            memory = {name: own.pop(name) for name in tensors if name.startswith("memory.")}
-            network = to_network(own, document["network"])
-            if not isinstance(network, Network):
-                raise StoreError("a float network cannot learn here", hint="edgehff quantize")
-            self._take(network)
-            self.memory.take(memory)
-            self._n_factory = int(document["n_factory"])
-            self.gone = set(document["gone"])
-            self._seen = OrderedDict((row.tobytes(), None) for row in seen)
-            self.learned, self.right = list(document["learned"]), list(document["right"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"the learned state is not whole: {error}", hint="edgehff replay") from error
+        self._take(self._network_of(tensors, document))
+        self.memory.take(_part(tensors, "memory."))
+        self._n_factory = int(document["n_factory"])
+        self.gone = set(document["gone"])
+        self.drift = [PageHinkley(**drift) for drift in document["drift"]]
+        self._seen = OrderedDict((row.tobytes(), None) for row in tensors["seen"])
+        self.learned, self.right = list(document["learned"]), list(document["right"])
+
+    def _network_of(self, tensors: Tensors, document: dict[str, Any]) -> Network:
+        own = {n: t for n, t in tensors.items() if n.startswith(("layers.", "encoder."))}
+        network = to_network(own, document["network"])
+        if not isinstance(network, Network):
+            raise StoreError("a float network cannot learn here", hint="edgehff quantize")
+        return network
+
+
+def _part(tensors: Tensors, prefix: str) -> Tensors:
+    """The tensors under a prefix; of "memory." with it, of others without."""
+    keep = "" if prefix == "memory." else prefix
+    return {name.removeprefix(keep): t for name, t in tensors.items() if name.startswith(prefix)}

@@ -56,6 +56,11 @@ class Memory:
         """Rows that are kept."""
         return sum(map(len, self._rows.values()))
 
+    @property
+    def labels(self) -> list[int]:
+        """The classes that rows are kept of."""
+        return sorted(label for label, rows in self._rows.items() if rows)
+
     def count(self, label: int) -> int:
         """Rows of one class."""
         return len(self._rows.get(label, ()))
@@ -90,7 +95,7 @@ class Memory:
 
     def draw(self, n: int, without: int = -1) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
         """So many rows, one class after another, none where nothing is kept. without: a class left out."""
-        labels = sorted(label for label, rows in self._rows.items() if rows and label != without)
+        labels = [label for label in self.labels if label != without]
         chosen: list[NDArray[np.int8]] = []
         of_class: list[int] = []
         for _ in range(n if labels else 0):

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgehff.data.stream import Item
 from edgehff.errors import DuplicateError, InputError, StoreError
-from edgehff.personalize.session import PersonalSession
+from edgehff.personalize.session import Answer, PersonalSession
 from edgehff.personalize.sources import Came, Refusal
 
 SYNC_EVENTS = 64
@@ -20,9 +20,9 @@ SYNC_S = 1.0
 
 @dataclass(frozen=True)
 class Answered:
-    """A sample without a label.  label: the class's number.  sample_id: its id, if it had one."""
+    """A sample without a label.  sample_id: its id, if it had one."""
 
-    label: int
+    answer: Answer
     sample_id: str | None
 
 
@@ -61,6 +61,7 @@ class Tally:
     learned: int = 0
     right: int = 0
     answered: int = 0
+    unknown: int = 0
     refused: Counter[str] = field(default_factory=Counter)
 
     def count(self, event: Event) -> None:
@@ -70,6 +71,7 @@ class Tally:
             self.right += event.answer == event.label
         elif isinstance(event, Answered):
             self.answered += 1
+            self.unknown += event.answer.unknown
         elif isinstance(event, Refused):
             self.refused[event.kind] += 1
 
@@ -79,6 +81,7 @@ class Tally:
             "samples": self.learned,
             "online_accuracy": self.right / self.learned if self.learned else None,
             "answers": self.answered,
+            "unknown": self.unknown,
             "refused": dict(self.refused),
         }
 
@@ -132,7 +135,7 @@ def _event(session: PersonalSession, came: Item | Refusal, new_classes: bool, wh
             return Learned(session.class_of(label), answer, came.sample_id)
         raw = session.raw_of(came.values)
         if label is None:
-            return Answered(session.predict_one(raw, came.sample_id), came.sample_id)
+            return Answered(session.answer_one(raw, came.sample_id), came.sample_id)
         number = session.class_of(label)
         return Learned(number, session.learn_one(raw, number, came.sample_id), came.sample_id)
     except DuplicateError as error:

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,23 @@ from edgehff.personalize.learner import Learner, Settings
 from edgehff.personalize.store import JOURNAL_BYTES, Store
 from edgehff.recipe import Recipe
 
-MEMORY_BYTES = 32 << 10
+MEMORY_BYTES = 256 << 10
 """Of samples that a store keeps to learn them again."""
 MAX_PENDING = 256
 """Samples that wait for their label; the oldest goes first."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a sample is taken for.
+
+    label: the class's number.  unknown: the sample is like none of the classes, by the model's [unknown].
+    familiarity: the score behind that, a cosine or a log2-probability; None where the model has none.
+    """
+
+    label: int
+    unknown: bool = False
+    familiarity: float | None = None
 
 
 class PersonalSession:
@@ -32,12 +46,12 @@ class PersonalSession:
     `sync` says up to which event a power loss can take nothing.
     """
 
-    def __init__(self, network: Network, recipe: Recipe | None = None, memory_bytes: int = 0) -> None:
-        """Start from network, which is not changed, with no store; recipe replaces its personal rates.
+    def __init__(self, network: Network, recipe: Recipe | None = None, **settings: Any) -> None:
+        """Start from network, which is not changed, with no store.
 
-        memory_bytes: budget of samples that are kept and learned again; new classes need it.
+        recipe: replaces its personal rates.  settings: memory_bytes, rehearse, guard of Settings; no memory.
         """
-        self._begin(Learner(network, Settings.of(recipe or network.recipe, memory_bytes)), None)
+        self._begin(Learner(network, Settings.of(recipe or network.recipe, **settings)), None)
 
     def _begin(self, learner: Learner, store: Store | None) -> None:
         self._learner, self.store = learner, store
@@ -52,29 +66,31 @@ class PersonalSession:
         network: Network | None = None,
         recipe: Recipe | None = None,
         journal_bytes: int | None = None,
-        memory_bytes: int | None = None,
+        **settings: Any,
     ) -> PersonalSession:
         """A session whose state is kept in a folder; close it, or use it in a with statement.
 
         folder: a store that is there, or where one is made.
         network: what left the factory; needed for a new store; one that is there has to be of the same.
-        recipe, memory_bytes: as in PersonalSession; 32 KiB of memory.  journal_bytes: bound of the journal;
-            64 MiB. A store keeps all of them.
+        recipe, settings: as in PersonalSession, but for 256 KiB of memory.  journal_bytes: bound of the
+            journal; 64 MiB. A store keeps all of them.
 
         Raises:
             StoreError: as Store.create and Store.open; the store is of another model, or has other settings.
         """
         folder = Path(folder)
-        kept = MEMORY_BYTES if memory_bytes is None else memory_bytes
-        settings = None if network is None else Settings.of(recipe or network.recipe, kept)
-        if network is not None and settings is not None and not Store.is_there(folder):
-            store = Store.create(folder, network, settings, journal_bytes or JOURNAL_BYTES)
+        given = {name: value for name, value in settings.items() if value is not None}
+        wanted = None
+        if network is not None:
+            wanted = Settings.of(recipe or network.recipe, **({"memory_bytes": MEMORY_BYTES} | given))
+        if network is not None and wanted is not None and not Store.is_there(folder):
+            store = Store.create(folder, network, wanted, journal_bytes or JOURNAL_BYTES)
         else:
             store = Store.open(folder)
             try:
                 store.check(
                     network,
-                    settings if recipe is not None or memory_bytes is not None else None,
+                    wanted if recipe is not None or given else None,
                     journal_bytes,
                 )
             except BaseException:
@@ -139,7 +155,11 @@ class PersonalSession:
         return self._learner.class_of(label)
 
     def predict_one(self, raw: NDArray[Any], sample_id: str | None = None) -> int:
-        """The class of one raw sample of the data's dtype and shape.
+        """The class of one raw sample, known or not; otherwise as answer_one."""
+        return self.answer_one(raw, sample_id).label
+
+    def answer_one(self, raw: NDArray[Any], sample_id: str | None = None) -> Answer:
+        """The class of one raw sample of the data's dtype and shape, and whether it is like anything known.
 
         sample_id: keep the sample, so that `feedback` can give its label later.
 
@@ -154,7 +174,13 @@ class PersonalSession:
             if len(self._pending) > MAX_PENDING:
                 self._pending.popitem(last=False)
         self.answered += 1
-        return self._learner.answer(self._learner.encode(quantized))
+        learner = self._learner
+        x = learner.encode(quantized)
+        if not learner.familiarity:
+            return Answer(learner.answer(x))
+        score = learner.familiar(x)
+        unknown = score < learner.familiarity.threshold
+        return Answer(learner.answer(x), unknown, learner.familiarity.as_float(score))
 
     def learn_one(self, raw: NDArray[Any], label: int | str, sample_id: str | None = None) -> int:
         """Learn one raw sample; returns the class given before learning.
@@ -268,12 +294,20 @@ class PersonalSession:
             "answered": self.answered,
             "online_accuracy": right / learned if learned else None,
             "classes": [
-                {"name": name, "samples": n, "right": r, "forgotten": i in learner.gone}
+                {
+                    "name": name,
+                    "samples": n,
+                    "right": r,
+                    "forgotten": i in learner.gone,
+                    "drifts": learner.drift[i].alarms,
+                    "drifted_at": learner.drift[i].at,
+                }
                 for i, (name, n, r) in enumerate(
                     zip(learner.names, learner.learned, learner.right, strict=True)
                 )
             ],
             "waiting": len(self._pending),
+            "undone": None if learner.guard is None else learner.guard.undone,
             "events": None if self.store is None else self.store.place.sequence,
             "steps": learner.net.step,
             "state_crc32": f"{learner.state_crc32:08x}",

@@ -169,3 +169,25 @@ def test_a_signal_ends_it_with_all_that_came_saved(tmp_path, model, data, capsys
     assert process.returncode == code, err
     assert document(capsys, "replay", tmp_path / "s")["events"] == 5
     assert told_safe(rest.splitlines()) in (0, 5)
+
+
+def test_a_calibrated_model_answers_unknown(tmp_path, model, data, capsys):
+    known = tmp_path / "known.safetensors"
+    code, out, err = run(capsys, "calibrate", model, "--data", data, "-o", known, "--false-alarms", 10)
+    assert code == 0, err
+    assert "unknown below 0." in out
+    d = document(capsys, "calibrate", model, "--data", data, "-o", known, "--score", "logp")
+    assert (d["samples"], d["people"], d["score"]) == (60, 1, "logp")
+    strange = ",".join(["100", "-100"] * 6) + "\n"
+    (tmp_path / "s.csv").write_text(csv(data, 60) + strange)
+    document(capsys, "calibrate", model, "--data", data, "-o", known, "--false-alarms", 5)
+    store = ("--store", tmp_path / "s", "--answers", "jsonl")
+    code, out, err = run(capsys, "personalize", known, "--stream", tmp_path / "s.csv", *store)
+    assert code == 0, err
+    answer = next(json.loads(line) for line in out.splitlines() if "familiarity" in line)
+    assert answer["unknown"]
+    (tmp_path / "s.csv").write_text(strange)
+    code, out, err = run(capsys, "personalize", "--store", tmp_path / "s", "--stream", tmp_path / "s.csv")
+    assert out == "unknown\n"
+    code, _, err = run(capsys, "calibrate", model, "--data", data)
+    assert code == 2

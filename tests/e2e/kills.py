@@ -17,9 +17,10 @@ import numpy as np
 
 from edgehff.model import file
 from edgehff.personalize.replay import replay
-from edgehff.personalize.session import MEMORY_BYTES, PersonalSession
+from edgehff.personalize.session import PersonalSession
 
 JOURNAL_BYTES = 256 << 10
+SETTINGS = {"memory_bytes": 16 << 10, "guard": True}
 
 
 def sample(n):
@@ -56,8 +57,8 @@ def main(folder, model, times, seed):
     """Kill, check, and again."""
     draw = random.Random(seed)  # noqa: S311
     network = file.load(model)
-    PersonalSession.open(folder, network, journal_bytes=JOURNAL_BYTES).close()
-    reference = PersonalSession(network, memory_bytes=MEMORY_BYTES)
+    PersonalSession.open(folder, network, journal_bytes=JOURNAL_BYTES, **SETTINGS).close()
+    reference = PersonalSession(network, **SETTINGS)
     n_reference, safe, torn, sizes = 0, 0, 0, []
     for _ in range(times):
         out, into = os.pipe()

@@ -26,5 +26,5 @@ def test_nothing_is_lost_to_kill_9(tmp_path, times, seed):
     found = json.loads(done.stdout)
     assert found["kills"] == times
     assert found["events"] > 5 * times
-    n_states, state_bytes = 5, 48 << 10
+    n_states, state_bytes = 5, 80 << 10
     assert found["largest_store_bytes"] < (256 << 10) + n_states * state_bytes

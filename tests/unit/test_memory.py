@@ -13,7 +13,7 @@ from personal import small_network
 from edgehff.core import unit
 from edgehff.data.dataset import from_arrays
 from edgehff.data.sources import load
-from edgehff.personalize.learner import SHOTS
+from edgehff.personalize.imprint import SHOTS
 from edgehff.personalize.memory import Memory, from_int8, hashed, to_int8
 from edgehff.personalize.session import PersonalSession
 from edgehff.recipe import Recipe
@@ -111,7 +111,7 @@ def test_rehearsal_keeps_a_class_that_comes_no_more() -> None:
         return np.clip(centers[label] + rng.integers(-60, 60, (n, 400)), -128, 127).astype(np.int8)
 
     def after(memory_bytes: int) -> float:
-        session = PersonalSession(network, network.recipe.replace(personal_lr=0.5), memory_bytes)
+        session = PersonalSession(network, network.recipe.replace(personal_lr=0.5), memory_bytes=memory_bytes)
         for label in (0, 1, 2, 1, 2):
             for x in some(label, 60):
                 session.learn_one(x, label)
@@ -123,24 +123,24 @@ def test_rehearsal_keeps_a_class_that_comes_no_more() -> None:
 
 def test_a_class_is_learned_from_few_samples_and_the_others_stay(tmp_path: Path) -> None:
     data = load("digits")
-    known = data.rows(data.y < 9)
-    factory = from_arrays("nine digits", known.x, known.y)
+    known = data.rows(data.y != 6)
+    factory = from_arrays("nine digits", known.x, known.y - (known.y > 6))
     network = trained(
         Recipe(layers=(48,), epochs=3, scale=15.0), factory.rows(np.arange(len(factory)) < 1000)
     )
-    stream, test = factory.rows(np.arange(len(factory)) >= 1000), data.rows(data.y == 9)
+    stream, test = factory.rows(np.arange(len(factory)) >= 1000), data.rows(data.y == 6)
     with PersonalSession.open(tmp_path / "s", network) as session:
         for x, y in zip(stream.x[:180], stream.y, strict=False):
             session.learn_one(x, int(y))
         before = np.mean(session.predict(stream.x[180:]) == stream.y[180:])
-        session.add_class("nine")
+        session.add_class("six")
         for x in test.x[:SHOTS]:
-            session.learn_one(x, "nine")
+            session.learn_one(x, "six")
         new = np.mean(session.predict(test.x[SHOTS:]) == 9)
         after = np.mean(session.predict(stream.x[180:]) == stream.y[180:])
-        assert new > 0.7
+        assert new > 0.8
         assert after > before - 0.05
-        session.learn_one(test.x[0], "nine")
+        session.learn_one(test.x[0], "six")
         crc = session.metrics()["state_crc32"]
     with PersonalSession.open(tmp_path / "s") as session:
         assert session.metrics()["state_crc32"] == crc

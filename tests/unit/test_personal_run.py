@@ -50,7 +50,7 @@ def test_each_thing_that_comes_has_its_event(network: Network) -> None:
     assert tally.refused == {"duplicate": 1, "sample": 3, "malformed": 1}
     assert isinstance(events[3], Learned)
     assert isinstance(events[2], Answered)
-    assert events[3].answer == events[2].label
+    assert events[3].answer == events[2].answer.label
     assert session.metrics()["samples"] == 2
 
 

@@ -18,8 +18,10 @@ from edgehff.model.network import Network
 from edgehff.personalize import session as sessions
 from edgehff.personalize import store as stores
 from edgehff.personalize.replay import Proved, Replayed, replay
-from edgehff.personalize.session import MEMORY_BYTES, PersonalSession
+from edgehff.personalize.session import PersonalSession
 from edgehff.personalize.store import MIN_JOURNAL_BYTES
+
+MEMORY = 16 << 10
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +46,9 @@ def ended(folder: Path) -> Replayed:
 
 
 def test_a_store_changes_nothing_of_what_is_learned(network: Network, tmp_path: Path) -> None:
-    plain = PersonalSession(network, memory_bytes=MEMORY_BYTES)
+    plain = PersonalSession(network, memory_bytes=MEMORY)
     learn(plain, 50)
-    with PersonalSession.open(tmp_path / "s", network) as kept:
+    with PersonalSession.open(tmp_path / "s", network, memory_bytes=MEMORY) as kept:
         learn(kept, 50)
         assert state(kept) == state(plain)
     with PersonalSession.open(tmp_path / "s") as again:
@@ -57,7 +59,7 @@ def test_a_store_changes_nothing_of_what_is_learned(network: Network, tmp_path: 
 
 
 def test_the_factorys_model_is_kept_apart_and_never_written(network: Network, tmp_path: Path) -> None:
-    with PersonalSession.open(tmp_path / "s", network) as session:
+    with PersonalSession.open(tmp_path / "s", network, memory_bytes=MEMORY) as session:
         base = tmp_path / "s" / "base.safetensors"
         before = base.read_bytes()
         learn(session, 20)
@@ -134,7 +136,7 @@ def test_a_forgotten_class_is_answered_no_more(network: Network) -> None:
 
 
 def test_a_snapshot_is_gone_back_to(network: Network, tmp_path: Path) -> None:
-    with PersonalSession.open(tmp_path / "s", network) as session:
+    with PersonalSession.open(tmp_path / "s", network, memory_bytes=MEMORY) as session:
         with pytest.raises(ShapeError, match="no snapshot"):
             session.rollback()
         learn(session, 10)
@@ -154,7 +156,9 @@ def test_the_store_stays_bounded_and_is_proved_from_one_state_to_the_next(
 ) -> None:
     folder = tmp_path / "s"
     largest = 0
-    with PersonalSession.open(folder, network, journal_bytes=MIN_JOURNAL_BYTES) as session:
+    with PersonalSession.open(
+        folder, network, journal_bytes=MIN_JOURNAL_BYTES, memory_bytes=MEMORY
+    ) as session:
         for n in range(10):
             learn(session, 60, seed=n)
             largest = max(largest, sum(p.stat().st_size for p in folder.iterdir()))
@@ -163,14 +167,14 @@ def test_the_store_stays_bounded_and_is_proved_from_one_state_to_the_next(
         assert not session.store.manifest.from_base
     n_states = 4
     base = (folder / "base.safetensors").stat().st_size
-    assert largest < MIN_JOURNAL_BYTES + 1000 + n_states * (2 * base + MEMORY_BYTES)
+    assert largest < MIN_JOURNAL_BYTES + 1000 + n_states * (2 * base + MEMORY)
     steps = list(replay(folder))
     assert [s.file for s in steps if isinstance(s, Proved)][-1] == "checkpoint.safetensors"
     assert len([s for s in steps if isinstance(s, Proved)]) == 2
     end = steps[-1]
     assert isinstance(end, Replayed)
     assert (end.first_event > 0, end.place.sequence) == (True, 600)
-    plain = PersonalSession(network, memory_bytes=MEMORY_BYTES)
+    plain = PersonalSession(network, memory_bytes=MEMORY)
     for n in range(10):
         learn(plain, 60, seed=n)
     assert f"{end.learner.state_crc32:08x}" == state(plain)
@@ -179,7 +183,9 @@ def test_the_store_stays_bounded_and_is_proved_from_one_state_to_the_next(
 @pytest.mark.parametrize("lost", ["checkpoint", "state-00000002", "both"])
 def test_one_broken_generation_costs_nothing(network: Network, tmp_path: Path, lost: str) -> None:
     folder = tmp_path / "s"
-    with PersonalSession.open(folder, network, journal_bytes=MIN_JOURNAL_BYTES) as session:
+    with PersonalSession.open(
+        folder, network, journal_bytes=MIN_JOURNAL_BYTES, memory_bytes=MEMORY
+    ) as session:
         learn(session, 130)
         assert session.store is not None
         assert session.store.place.segment == 2
@@ -197,7 +203,7 @@ def test_one_broken_generation_costs_nothing(network: Network, tmp_path: Path, l
 @pytest.mark.parametrize("name", ["journal-00000001.bin", "checkpoint.safetensors"])
 def test_an_altered_byte_is_found_by_replay(network: Network, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "s"
-    with PersonalSession.open(folder, network) as session:
+    with PersonalSession.open(folder, network, memory_bytes=MEMORY) as session:
         learn(session, 30)
     data = bytearray((folder / name).read_bytes())
     data[len(data) // 2] ^= 1
@@ -209,7 +215,7 @@ def test_an_altered_byte_is_found_by_replay(network: Network, tmp_path: Path, na
 
 def test_bytes_that_a_power_loss_tore_are_cut_off(network: Network, tmp_path: Path) -> None:
     folder = tmp_path / "s"
-    with PersonalSession.open(folder, network) as session:
+    with PersonalSession.open(folder, network, memory_bytes=MEMORY) as session:
         learn(session, 30)
         before = session.metrics()
     journal = folder / "journal-00000001.bin"
@@ -278,7 +284,9 @@ def test_exact_forgetting_is_as_if_the_class_had_never_been(
 def test_exact_forgetting_needs_the_journal(network: Network, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="keeps no journal"):
         PersonalSession(network).forget_class("fist", exact=True)
-    with PersonalSession.open(tmp_path / "s", network, journal_bytes=MIN_JOURNAL_BYTES) as session:
+    with PersonalSession.open(
+        tmp_path / "s", network, journal_bytes=MIN_JOURNAL_BYTES, memory_bytes=MEMORY
+    ) as session:
         learn(session, 400)
         before = session.metrics()
         with pytest.raises(StoreError, match="journal begins after"):
@@ -297,7 +305,7 @@ def hold(folder: Path, held: object, go: object) -> None:
 
 
 def test_two_processes_cannot_have_one_store(network: Network, tmp_path: Path) -> None:
-    PersonalSession.open(tmp_path / "s", network).close()
+    PersonalSession.open(tmp_path / "s", network, memory_bytes=MEMORY).close()
     context = multiprocessing.get_context("spawn")
     held, go = context.Event(), context.Event()
     other = context.Process(target=hold, args=(tmp_path / "s", held, go))
@@ -315,7 +323,7 @@ def test_two_processes_cannot_have_one_store(network: Network, tmp_path: Path) -
 
 
 def test_a_store_is_of_one_model_and_its_settings(network: Network, tmp_path: Path) -> None:
-    PersonalSession.open(tmp_path / "s", network).close()
+    PersonalSession.open(tmp_path / "s", network, memory_bytes=MEMORY).close()
     other = PersonalSession(network)
     learn(other, 1)
     with pytest.raises(StoreError, match="another model"):
@@ -337,7 +345,7 @@ def test_a_store_is_of_one_model_and_its_settings(network: Network, tmp_path: Pa
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 1, "store": 3}', "[" * 9999])
 def test_a_damaged_manifest_is_refused(network: Network, tmp_path: Path, text: str) -> None:
-    PersonalSession.open(tmp_path / "s", network).close()
+    PersonalSession.open(tmp_path / "s", network, memory_bytes=MEMORY).close()
     (tmp_path / "s" / "store.json").write_text(text)
     with pytest.raises(StoreError):
         PersonalSession.open(tmp_path / "s")
@@ -346,7 +354,7 @@ def test_a_damaged_manifest_is_refused(network: Network, tmp_path: Path, text: s
 def test_what_the_disk_refuses_is_not_learned(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with PersonalSession.open(tmp_path / "s", network) as session:
+    with PersonalSession.open(tmp_path / "s", network, memory_bytes=MEMORY) as session:
         learn(session, 10)
         before = session.metrics()
         write = os.write
@@ -371,7 +379,9 @@ def test_what_the_disk_refuses_is_not_learned(
 def test_a_disk_that_takes_no_new_segment_stops_a_full_journal_not_before(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with PersonalSession.open(tmp_path / "s", network, journal_bytes=MIN_JOURNAL_BYTES) as session:
+    with PersonalSession.open(
+        tmp_path / "s", network, journal_bytes=MIN_JOURNAL_BYTES, memory_bytes=MEMORY
+    ) as session:
         assert session.store is not None
         with monkeypatch.context() as full:
 
@@ -397,9 +407,9 @@ def test_a_disk_that_takes_no_new_segment_stops_a_full_journal_not_before(
 def test_an_interrupted_step_is_as_its_journal_says(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = PersonalSession(network, memory_bytes=MEMORY_BYTES)
+    plain = PersonalSession(network, memory_bytes=MEMORY)
     learn(plain, 11)
-    session = PersonalSession.open(tmp_path / "s", network)
+    session = PersonalSession.open(tmp_path / "s", network, memory_bytes=MEMORY)
     learn(session, 10)
     with monkeypatch.context() as interrupted:
 
@@ -417,7 +427,7 @@ def test_an_interrupted_step_is_as_its_journal_says(
 
 
 def test_bad_samples_change_nothing(network: Network, tmp_path: Path) -> None:
-    with PersonalSession.open(tmp_path / "s", network) as session:
+    with PersonalSession.open(tmp_path / "s", network, memory_bytes=MEMORY) as session:
         before = session.metrics()
         for bad in (np.zeros(399, np.int8), np.zeros(400, np.int16), np.zeros((2, 400), np.int8)):
             with pytest.raises((ShapeError, DataError)):
@@ -430,10 +440,10 @@ def test_bad_samples_change_nothing(network: Network, tmp_path: Path) -> None:
 def test_a_clock_that_jumps_back_changes_nothing(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = PersonalSession(network, memory_bytes=MEMORY_BYTES)
+    plain = PersonalSession(network, memory_bytes=MEMORY)
     learn(plain, 20)
     times = iter([*range(10**18, 10**18 + 10), *range(10), *range(-5, 0), 0, 1, 2])
-    with PersonalSession.open(tmp_path / "s", network) as session:
+    with PersonalSession.open(tmp_path / "s", network, memory_bytes=MEMORY) as session:
         monkeypatch.setattr(sessions.time, "time_ns", lambda: next(times) * 1_000_000)
         learn(session, 20)
     assert f"{ended(tmp_path / 's').learner.state_crc32:08x}" == state(plain)

@@ -48,7 +48,7 @@ def run_logged(network: Network, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     crcs = []
     with monkeypatch.context() as patch:
         log = Log(patch, folder)
-        session = PersonalSession.open(folder, network, journal_bytes=MIN_JOURNAL_BYTES)
+        session = PersonalSession.open(folder, network, journal_bytes=MIN_JOURNAL_BYTES, memory_bytes=8 << 10)
         crcs.append(session.network().state_crc32)
         log.ack(0, crcs[0])
         for n in range(N_EVENTS):
