@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgehff.personalize.run import Event, Tally
     from edgehff.personalize.session import PersonalSession
     from edgehff.personalize.sources import Came
+    from edgehff.personalize.watchdog import Watchdog
     from edgehff.recipe import Recipe
 
 MAX_TOLD = 5
@@ -178,11 +179,14 @@ def _from_stream(output: Output, session: PersonalSession, options: dict[str, An
     """Learn what has a label, answer the rest, until the stream ends or is interrupted."""
     from edgehff.errors import DataError
     from edgehff.personalize.run import Tally, run
+    from edgehff.personalize.watchdog import Watchdog
 
     tally = Tally()
     reasons: list[str] = []
     with output.progress(None, "learning") as bar, _until_signaled() as ended:
-        came = takewhile(lambda _: not ended, _stream(session, options))
+        watchdog = Watchdog()
+        watchdog.ready()
+        came = takewhile(lambda _: not ended, _watched(_stream(session, options), watchdog, tally))
         for event in run(session, came, new_classes=options["new_classes"], idle_s=options["idle"]):
             tally.count(event)
             reasons += _told(output, session, event, tally, options["answers"])
@@ -230,6 +234,12 @@ def _told(output: Output, session: PersonalSession, event: Event, tally: Tally, 
         output.print_text("unknown" if event.answer.unknown else line["answer"])
         sys.stdout.flush()
     return [reason] if isinstance(event, Refused) else []
+
+
+def _watched(stream: Iterator[Came], watchdog: Watchdog, tally: Tally) -> Iterator[Came]:
+    for came in stream:
+        watchdog.alive(f"{tally.learned} learned, {tally.answered} answered")
+        yield came
 
 
 def _stream(session: PersonalSession, options: dict[str, Any]) -> Iterator[Came]:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgehff.data.stream import Item, parse_line
 from edgehff.errors import DataError, InputError, MissingToolError, NoDeviceError
@@ -225,24 +229,40 @@ def parser(form: str, width: int, dtype: np.dtype[np.generic]) -> Parse:
     return lambda source: lines(source, width)
 
 
-def camera(number: int, width: int, height: int) -> Iterator[Came]:
-    """Gray pictures of a camera, uint8, made width x height.
+def typed() -> SimpleQueue[str]:
+    """The lines that are typed at the keyboard from now on, while samples come from elsewhere."""
+    words: SimpleQueue[str] = SimpleQueue()
+
+    def wait() -> None:
+        for line in sys.stdin:
+            words.put(line.strip())
+
+    Thread(target=wait, daemon=True).start()
+    return words
+
+
+def camera(device: str, width: int, height: int) -> Iterator[NDArray[np.uint8]]:
+    """Gray pictures of a camera, shape (height, width); a video's end ends them.
+
+    device: the camera's number, or a video file.
 
     Raises:
         MissingToolError: without opencv.
-        NoDeviceError: no such camera, or it gives no pictures any more.
+        NoDeviceError: no such camera or video, or the camera gives no pictures any more.
     """
     try:
         import cv2  # noqa: PLC0415 (an extra)
     except ImportError as error:
         raise MissingToolError("opencv is not installed", hint='pip install "edgehff[camera]"') from error
-    device = cv2.VideoCapture(number)
+    capture = cv2.VideoCapture(int(device) if device.isdigit() else device)
     try:
-        while True:
-            there, picture = device.read()
-            if not there:
-                raise NoDeviceError(f"camera {number} gives no picture", hint="ls /dev/video*")
-            gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-            yield Item(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA).reshape(-1))
+        n = 0
+        while (read := capture.read())[0]:
+            n += 1
+            gray = cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY)
+            picture: NDArray[np.uint8] = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
+            yield picture
+        if n == 0 or device.isdigit():
+            raise NoDeviceError(f"camera {device} gives no picture", hint="ls /dev/video*")
     finally:
-        device.release()
+        capture.release()
