@@ -260,8 +260,8 @@ def camera(device: str, width: int, height: int) -> Iterator[NDArray[np.uint8]]:
         while (read := capture.read())[0]:
             n += 1
             gray = cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY)
-            picture: NDArray[np.uint8] = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
-            yield picture
+            picture = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
+            yield np.asarray(picture, np.uint8)
         if n == 0 or device.isdigit():
             raise NoDeviceError(f"camera {device} gives no picture", hint="ls /dev/video*")
     finally:
