@@ -56,8 +56,8 @@ format: $(STAMP) ## bring Python and C into the project's format
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES)
 
-.PHONY: arm64
-arm64: $(STAMP) ## a session in an emulated arm64 Debian within 256 MB: the same bits; downloads 50 MB
+.PHONY: arm
+arm: $(STAMP) ## a session in an emulated arm64 Debian within 256 MB: the same bits; downloads 50 MB
 	tools/arm64.sh
 
 .PHONY: vectors

@@ -67,26 +67,26 @@ ls "$work/dist"
 test -d "$site/edgehff" -a -d "$site/numpy"
 
 echo "the same session here and there"
-mkdir -p "$root/root/models" "$root/root/tools"
-cp "$repo/$model" "$root/root/models/emg.safetensors"
-cp "$repo"/tools/personalize_*.py "$root/root/tools/"
+mkdir -p "$root/srv/tools"
+cp "$repo/$model" "$root/srv/emg.safetensors"
+cp "$repo"/tools/personalize_*.py "$root/srv/tools/"
 
 # arm64 SECONDS PROGRAM ARGS: in namespaces of its own, root only inside of them
 arm64() {
     timeout "$1" unshare -r -m sh -c 'root=$0; limit=$1; shift; mount --rbind /dev "$root/dev"
-        exec env -i HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin QEMU_RESERVED_VA="$limit" \
+        exec env -i HOME=/srv LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin QEMU_RESERVED_VA="$limit" \
             chroot "$root" /qemu-aarch64-static "$@"' "$root" "$limit" "${@:2}"
 }
 crc() { sed -n 's/.*"state_crc32": "\([0-9a-f]*\)".*/\1/p'; }
-session="personalize /root/models/emg.safetensors --group 7 --store /tmp/store --json"
+session="personalize /srv/emg.safetensors --group 7 --store /srv/store --json"
 here=$(mktemp -d)
 trap 'rm -rf "$here"' EXIT
 host=$(cd "$here" && "$python" -m edgehff personalize "$repo/$model" --group 7 --store "$here/store" --json | crc)
 arm64 60 /usr/bin/python3 -c 'import platform; print(platform.machine(), platform.python_version())'
-arm64 60 /usr/bin/python3 /root/tools/personalize_pi.py --help >/dev/null
-arm64 60 /usr/bin/python3 /root/tools/personalize_jetson.py --help >/dev/null
+arm64 60 /usr/bin/python3 /srv/tools/personalize_pi.py --help >/dev/null
+arm64 60 /usr/bin/python3 /srv/tools/personalize_jetson.py --help >/dev/null
 # shellcheck disable=SC2086
 arm=$(arm64 300 /usr/bin/python3 -m edgehff $session | crc)
-replayed=$(arm64 300 /usr/bin/python3 -m edgehff replay /tmp/store --json | crc | sort -u)
+replayed=$(arm64 300 /usr/bin/python3 -m edgehff replay /srv/store --json | crc | sort -u)
 echo "state_crc32: here $host, arm64 within $limit $arm, replayed there ${replayed//$'\n'/ }"
 [ -n "$host" ] && [ "$host" = "$arm" ] && [ "$host" = "$replayed" ]
