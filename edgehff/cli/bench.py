@@ -18,6 +18,9 @@ RESULT_NAMES = {
 }
 
 
+_CLASS_COLUMNS = ("new", "before", "after", "drop", "flagged", "false_alarms")
+
+
 @click.group()
 def bench() -> None:
     """Measure the figures of the documentation again. Timings are of this machine, now."""
@@ -43,6 +46,47 @@ def personalize(output: Output, data: str, workers: int | None) -> None:
         output.print_document(document)
         return
     print_personalize(output, document)
+
+
+@bench.command()
+@click.argument("recipe_path", metavar="RECIPE", type=click.Path(path_type=Path))
+@click.option("--data", metavar="NAME|PATH", help="In place of the recipe's.")
+@click.option("--by", type=click.Choice(["person", "split"]), default="person", show_default=True)
+@click.option("--shots", type=click.IntRange(1), default=10, show_default=True, help="Of the new class.")
+@click.option(
+    "--own", type=click.IntRange(1), default=10, show_default=True, help="Of each old class, before."
+)
+@click.option("--score", type=click.Choice(["nearest", "logp"]), default="nearest", show_default=True)
+@click.option("--validation", is_flag=True, help="On what settings are chosen on.")
+@click.option("--workers", type=int, help="Processes; default: one a core.")
+@common_options
+@pass_output
+def classes(
+    output: Output, /, recipe_path: Path, data: str | None, workers: int | None, **options: Any
+) -> None:
+    """A class that RECIPE's network never saw, each in turn: from a few samples, and unknown before."""
+    from edgehff import recipe as recipes
+    from edgehff.bench import classes as measured
+    from edgehff.data.sources import load
+
+    recipe = recipes.load(recipe_path)
+    whole = load(data or recipe.data, notice=output.say)
+    by_person = options.pop("by") == "person"
+    p = measured.Protocol(**options)
+    total = whole.n_classes * (measured.FOLDS if by_person else 1)
+    found = _last(output, measured.run(whole, recipe, by_person, p, workers), total, "classes")
+    document = {"data": whole.name, "recipe": str(recipe_path), **options, **found}
+    if output.json:
+        output.print_document(document)
+        return
+    output.table(
+        f"{whole.name}: {found['cases']} cases, {p.shots} samples of the new class",
+        ("new class", "on it", "old before", "old after", "drop", "flagged before", "false alarms"),
+        [
+            (line["class"], *(f"{100 * line[name]:.1f}" for name in _CLASS_COLUMNS))
+            for line in [*(c for c in found["per_class"] if len(c) > 1), found | {"class": "mean"}]
+        ],
+    )
 
 
 @bench.command()

@@ -1,0 +1,77 @@
+"""Memory and disk of a long session: soak.py FOLDER MODEL SAMPLES.
+
+A real `edgehff personalize --store` reads binary records from a pipe, half of them labeled, some of them bad;
+its resident memory and its store are looked at 200 times. Prints one JSON document; the first tenth is
+warm-up.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+WIDTH, LOOKS = 400, 200
+
+
+def resident_kib(pid):
+    """Resident memory of a process, and the most it ever had."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["VmRSS"].split()[0]), int(status["VmHWM"].split()[0])
+
+
+def size_of(store):
+    """Bytes of all files of a folder, which may come and go."""
+    total = 0
+    for path in store.glob("*"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def records(n, rng):
+    """n binary records; every other one has a label."""
+    data = np.empty((n, 2 + WIDTH), np.uint8)
+    labels = np.where(np.arange(n) % 2, 0xFFFF, np.arange(n) % 3).astype("<u2")
+    labels[7::100] = 999  # no class: refused
+    data[:, :2] = labels.view(np.uint8).reshape(n, 2)
+    data[:, 2:] = rng.integers(0, 256, (n, WIDTH), np.uint8)
+    return data.tobytes()
+
+
+def main(folder, model, samples):
+    """Feed, look, and print."""
+    rng = np.random.default_rng(0)
+    store = folder / "store"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "edgehff", "personalize", model, "--data", "-", "--format", "binary"),
+            *("--store", store, "--journal", "1", "--memory", "16", "--quiet", "--json"),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    began, looks, batch = time.monotonic(), [], samples // LOOKS
+    for _ in range(LOOKS):
+        for start in range(0, batch, 1000):
+            process.stdin.write(records(min(1000, batch - start), rng))
+        process.stdin.flush()
+        looks.append((*resident_kib(process.pid), size_of(store)))
+    out, _ = process.communicate(timeout=600)
+    seconds = time.monotonic() - began
+    after = looks[LOOKS // 10 :]
+    sys.stdout.write(json.dumps({
+        "samples": batch * LOOKS, "seconds": seconds, "exit_code": process.returncode,
+        "peak_kib": max(peak for _, peak, _ in looks),
+        "grown_kib": max(rss for rss, _, _ in after) - after[0][0],
+        "store_bytes": max(size for _, _, size in looks),
+        "document": json.loads(out),
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

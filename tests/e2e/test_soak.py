@@ -1,0 +1,35 @@
+"""A session that runs for long: memory and disk stay as they are."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgehff.model import file
+from edgehff.personalize.replay import replay
+
+SOAK = Path(__file__).with_name("soak.py")
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from personal import small_network  # noqa: E402
+
+
+@pytest.mark.parametrize("samples", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_memory_and_store_stay_bounded(tmp_path, samples):
+    model = tmp_path / "model.safetensors"
+    file.save(small_network(), model)
+    done = subprocess.run(
+        [sys.executable, SOAK, tmp_path, model, str(samples)],
+        capture_output=True, text=True, timeout=3600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["exit_code"] == 0
+    assert found["document"]["samples"] == samples // 2
+    assert found["document"]["answers"] == samples // 2 - samples // 100
+    assert found["document"]["refused"] == {"sample": samples // 100}
+    assert found["grown_kib"] < 1024
+    assert found["peak_kib"] < 60 * 1024
+    assert found["store_bytes"] < (1 << 20) + 5 * (64 << 10)
+    assert list(replay(tmp_path / "store"))[-1].place.sequence == found["document"]["events"]
