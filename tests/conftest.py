@@ -8,6 +8,7 @@ from hypothesis import settings
 for name, examples in (("dev", 100), ("ci", 300)):
     settings.register_profile(name, max_examples=examples, deadline=None, derandomize=True, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+os.environ.pop("COLUMNS", None)  # tables are as wide as where stdout is no terminal, also in a worker
 
 
 def pytest_addoption(parser):
