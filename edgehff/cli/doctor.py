@@ -50,7 +50,10 @@ def doctor(output: Output) -> None:
 
     Ends with 0 whatever it finds: only Python, edgehff and its core are needed for the daily commands.
     """
-    checks = [*_base(), *_extras(), *_tools(), *_folders()]
+    base = _base()
+    checks = [*base, *_extras(), *_tools()]
+    if not any(check["status"] == BROKEN for check in base):  # data sets need numpy, as the core does
+        checks += _folders()
     if output.json:
         output.print_document({"checks": checks})
         return

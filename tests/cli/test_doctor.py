@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,18 @@ def test_base(tools: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["core"]["status"] == "ok"
     assert found["core"]["found"].startswith("ABI ")
     assert found["core"]["remedy"] is None
+
+
+def test_a_numpy_that_does_not_load(tmp_path: Path) -> None:
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text("raise ImportError('libstdc++.so.6: not found')")
+    command = [sys.executable, "-m", "edgehff", "doctor", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    core = next(check for check in json.loads(done.stdout)["checks"] if check["name"] == "core")
+    assert core["status"] == "broken"
+    assert "libstdc++" in core["found"]
 
 
 def test_a_core_that_does_not_load(
