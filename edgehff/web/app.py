@@ -91,6 +91,9 @@ def make_app(live: Live, rules: Rules) -> Any:
         bottle.response.content_type = f"{kind}; charset=utf-8"
         return body
 
+    def no_icon() -> None:
+        bottle.response.status = int(HTTPStatus.NO_CONTENT)
+
     def data() -> str:
         return _json(live.view())
 
@@ -124,6 +127,7 @@ def make_app(live: Live, rules: Rules) -> Any:
 
     for path in files:
         app.route(path, "GET", page)
+    app.route("/favicon.ico", "GET", no_icon)  # browsers ask for one
     app.route("/data", "GET", data)
     app.route("/label", "POST", label)
     app.add_hook("before_request", rules.check)
