@@ -51,7 +51,7 @@ MIN_TOKEN = 16
 @click.option("--journal", type=click.IntRange(1), metavar="MIB", help="Bound of the store's journal; 64.")
 @click.option("--forget", metavar="CLASS", help="Answer this class no more, and do nothing else.")
 @click.option("--exact", is_flag=True, help="With --forget: be as if its samples had never come.")
-@click.option("--web", type=click.IntRange(0, 65535), metavar="PORT", help="Serve a page about it; 0: any port.")
+@click.option("--web", type=click.IntRange(0, 65535), metavar="PORT", help="Serve a page about a stream.")
 @click.option("--web-host", metavar="ADDRESS", help="Serve it there, to those with the token; 127.0.0.1.")
 @click.option(
     "--web-token", envvar="EDGEHFF_WEB_TOKEN", metavar="TEXT", help="Its token; default: a random one."

@@ -110,7 +110,7 @@ class Learner:
         return answers
 
     def cosines(self, x: NDArray[np.int16]) -> NDArray[np.float64]:
-        """Cosines of encoded samples to each class, shape (n, n_classes), joined as the answer; NaN: forgotten."""
+        """Cosines of encoded samples, shape (n, n_classes), joined as for the answer; NaN where forgotten."""
         logits = self.net.layer_scores(x)  # cosine * kappa, Q16
         out = joined(logits / (self.net.config.kappa * 64), self._network.recipe)
         out[:, list(self.gone)] = np.nan

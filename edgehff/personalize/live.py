@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -76,7 +77,7 @@ class Waiting:
 
 
 class Live:
-    """A session at a stream, seen from outside: put `merged` around the stream, and give `take` each event."""
+    """A session at a stream, from outside: put `merged` around the stream, and give `take` each event."""
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class Live:
         yield from self._labels()
 
     def take(self, event: Event, *, unknown: bool = False) -> None:
-        """Note what became of the item that `merged` gave last.  unknown: an answered sample is of no class."""
+        """Note what became of the item that `merged` gave last.  unknown: it was answered, but is of no class."""
         with self._lock:
             self._tally.count(event)
             if isinstance(event, Saved):
@@ -161,7 +162,8 @@ class Live:
         """All that there is to see now, as plain types."""
         with self._lock:
             tally = self._tally
-            newest = sorted(reversed(self._waiting.values()), key=lambda w: not w.unknown)
+            waiting = list(reversed(self._waiting.values()))
+            waiting.sort(key=lambda w: not w.unknown)  # stable: the newest of each first
             view = {
                 "classes": list(self._classes),
                 "new_classes": self._new_classes,
@@ -176,8 +178,8 @@ class Live:
                 "confusion": self._confusion.to_dict(self._names),
                 "last": self._last,
                 "ram_bytes": self._ram_bytes,
-                "waiting": [waiting.to_dict() for waiting in newest[:MAX_SHOWN]],
-                "waiting_in_all": len(newest),
+                "waiting": [w.to_dict() for w in waiting[:MAX_SHOWN]],
+                "waiting_in_all": len(waiting),
             }
         return view | {"process_bytes": _process_bytes(), "store_bytes": _folder_bytes(self._folder)}
 
@@ -194,10 +196,8 @@ class Live:
         """Keep what comes next; its cosines are those before it is learned."""
         self._item, self._cosines = came if isinstance(came, Item) else None, None
         if self._item is not None and self._item.values is not None:
-            try:
+            with suppress(InputError):  # the run refuses it, with the reason
                 self._cosines = self._session.cosines(self._session.raw_of(self._item.values))
-            except InputError:
-                pass  # the run refuses it, with the reason
         return came
 
     def _note_answer(self, event: Answered | Learned, unknown: bool) -> None:

@@ -99,7 +99,7 @@ class PersonalSession:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """What the values of a flat sample are: (time, channels), (values, 1) or (height, width, channels)."""
+        """What the values of a sample are: (time, channels), (values, 1) or (height, width, channels)."""
         return self._learner.sample_shape
 
     @property
@@ -259,7 +259,7 @@ class PersonalSession:
         return self._learner.answers(self._learner.encode(self._learner.encoding.quantize_raw(raw)))
 
     def cosines(self, raw: NDArray[Any]) -> NDArray[np.float64]:
-        """One raw sample's cosine to each class, by number; layers joined as in the answer, NaN if forgotten."""
+        """One raw sample's cosine to each class, by number; layers joined as for the answer, NaN: forgotten."""
         return self._learner.cosines(self._learner.encode(self._quantized(raw)))[0]
 
     def network(self) -> Network:

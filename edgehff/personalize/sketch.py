@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 MAX_POINTS = 128
 """Values of a sketch."""
 MAX_LINES = 8
-"""Channels that are drawn as lines; of more a picture is made, time to the right."""
+"""Channels that are drawn as lines; of more a picture is made, time to the right, the first below."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def sketch(values: NDArray[Any], shape: tuple[int, ...]) -> Sketch:
     if x.ndim == 3:
         return _picture(x.mean(axis=2))
     if x.ndim == 2 and x.shape[1] > MAX_LINES:
-        return _picture(x.T)
+        return _picture(x.T[::-1])
     side = math.isqrt(x.size)
     if values.dtype == np.uint8 and side >= 8 and x.size == side * side == max(x.shape):
         return _picture(x.reshape(side, side))
@@ -55,7 +55,7 @@ def sketch(values: NDArray[Any], shape: tuple[int, ...]) -> Sketch:
 def _picture(x: NDArray[np.float64]) -> Sketch:
     """At most 128 cells, each the mean of what it covers; sides shrink alike, where that is possible."""
     factor = math.sqrt(MAX_POINTS / x.size)
-    height = min(len(x), max(1, math.floor(len(x) * factor)))
+    height = min(len(x), MAX_POINTS, max(1, math.floor(len(x) * factor)))
     width = min(x.shape[1], MAX_POINTS // height)
     height = min(len(x), MAX_POINTS // width)
     rows = np.stack([part.mean(axis=0) for part in np.array_split(x, height)])
