@@ -113,7 +113,7 @@ class Live:
         yield from self._labels()
 
     def take(self, event: Event, *, unknown: bool = False) -> None:
-        """Note what became of the item that `merged` gave last.  unknown: it was answered, but is of no class."""
+        """Note what became of the item that `merged` gave last.  unknown: what was answered is no class."""
         with self._lock:
             self._tally.count(event)
             if isinstance(event, Saved):

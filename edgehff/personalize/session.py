@@ -259,7 +259,7 @@ class PersonalSession:
         return self._learner.answers(self._learner.encode(self._learner.encoding.quantize_raw(raw)))
 
     def cosines(self, raw: NDArray[Any]) -> NDArray[np.float64]:
-        """One raw sample's cosine to each class, by number; layers joined as for the answer, NaN: forgotten."""
+        """One raw sample's cosine to each class, by number; layers joined as for the answer, NaN if gone."""
         return self._learner.cosines(self._learner.encode(self._quantized(raw)))[0]
 
     def network(self) -> Network:

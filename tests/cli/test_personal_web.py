@@ -28,7 +28,7 @@ def model(tmp_path_factory):
     [
         (("--web", "0"), 2, "--web goes with a stream"),
         (("--web", "70000", "--data", "-"), 2, "70000 is not in the range"),
-        (("--web-host", "0.0.0.0", "--data", "-"), 2, "--web-host goes with --web"),
+        (("--web-host", "192.0.2.1", "--data", "-"), 2, "--web-host goes with --web"),
         (("--web", "0", "--data", "-", "--web-token", ""), 2, "16 characters"),
         (("--web", "0", "--data", "-", "--web-token", "x" * 15), 2, "16 characters"),
         (("--web", "0", "--data", "-", "--web-host", "192.0.2.1"), 3, "cannot listen on 192.0.2.1"),
@@ -62,9 +62,8 @@ def test_a_missing_extra_is_named(model, capsys, monkeypatch, missing):
 def test_the_page_is_there_for_the_time_of_the_stream(model, token):
     command = [sys.executable, "-u", "-m", "edgehff", "personalize", model, "--data", "-", "--web", "0"]
     command += ["--web-token", token] if token else []
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         try:
             said = process.stderr.readline().decode()
             address = re.fullmatch(r"page: http://127\.0\.0\.1:(\d+)/(\S*)\n", said)
@@ -77,6 +76,7 @@ def test_the_page_is_there_for_the_time_of_the_stream(model, token):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
             connection.request("GET", f"/data{query}")
             view = json.loads(connection.getresponse().read())
+            connection.close()
             assert [w["id"] for w in view["waiting"]] == ["a"]
             _, err = process.communicate(timeout=60)
         finally:

@@ -12,6 +12,7 @@ import pytest
 from edgehff.personalize.replay import Replayed, replay
 
 pytestmark = pytest.mark.browser
+wait = pytest.importorskip("selenium.webdriver.support.wait")
 WAIT_S = 60
 NAMES = ["rest", "<b>fist</b>", "wave"]
 
@@ -55,16 +56,14 @@ def learning(tmp_path, data):
     subprocess.run(train, check=True, capture_output=True, timeout=120)
     command = [*program, "personalize", model, "--data", "-", "--store", tmp_path / "store"]
     command += ["--new-classes", "--answers", "jsonl", "--web", "0", "--web-token", "a-token-of-this-test"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         yield process
         process.kill()
 
 
-def write(process, *documents):
-    for document in documents:
-        process.stdin.write(json.dumps(document).encode() + b"\n")
+def write(process, document):
+    process.stdin.write(json.dumps(document).encode() + b"\n")
     process.stdin.flush()
 
 
@@ -78,8 +77,6 @@ def told(process, key):
 
 
 def test_a_click_labels_a_sample_and_it_is_learned(browser, learning, data, tmp_path):
-    from selenium.webdriver.support.wait import WebDriverWait
-
     with np.load(data) as z:
         rows = [row.tolist() for row in z["X"][:20]]
     address = re.fullmatch(r"page: (http://\S+)\n", learning.stderr.readline().decode())[1]
@@ -94,11 +91,11 @@ def test_a_click_labels_a_sample_and_it_is_learned(browser, learning, data, tmp_
         def look(_):
             return [e for e in find(selector) if re.fullmatch(what, e.get_attribute("textContent"))]
 
-        return WebDriverWait(browser, WAIT_S).until(look, f"{selector} never said {what}")[0]
+        return wait.WebDriverWait(browser, WAIT_S).until(look, f"{selector} never said {what}")[0]
 
     shown("learning", "#state")
     assert "token" not in browser.current_url
-    assert find("#accuracy")[0].text == "–"
+    assert find("#accuracy")[0].text == "\N{EN DASH}"
     answer = None
     for wrong in (False, True):  # the label that is answered, then another one
         write(learning, {"x": rows[0]})
@@ -109,9 +106,8 @@ def test_a_click_labels_a_sample_and_it_is_learned(browser, learning, data, tmp_
     assert "50.0 % after" in find("#curve")[0].get_attribute("aria-label")
     assert sorted(e.text for e in find("#cosines .name")) == sorted(NAMES)
 
-    write(
-        learning, {"x": rows[1], "id": "first"}, {"x": rows[2], "id": "second"}, {"x": rows[4], "id": "third"}
-    )
+    for row, name in ((1, "first"), (2, "second"), (4, "third")):
+        write(learning, {"x": rows[row], "id": name})
     shown("3", "#waiting-count")
     assert [e.text for e in find(".card .id")] == ["third", "second", "first"]
     assert [e.text for e in find(".card")[0].find_elements("css selector", ".choices button")] == NAMES

@@ -26,7 +26,7 @@ pytest.importorskip("waitress")
 from edgehff.web.app import MAX_BODY, PAGE
 from edgehff.web.server import Server
 
-TOKEN = "a-token-of-this-test"
+TOKEN = "a-token-of-this-test"  # noqa: S105
 Reply = tuple[int, dict[str, str], bytes]
 
 
@@ -95,11 +95,8 @@ def test_the_page_its_files_and_data(session: PersonalSession) -> None:
             assert headers["x-content-type-options"] == "nosniff"
             assert body
         status, headers, body = ask(server, "GET", "/data")
-        assert (status, headers["content-type"], headers["cache-control"]) == (
-            200,
-            "application/json",
-            "no-store",
-        )
+        assert (status, headers["content-type"]) == (200, "application/json")
+        assert headers["cache-control"] == "no-store"
         view = json.loads(body)
         assert view["waiting"][0]["id"] == "a"
         assert {"server", "set-cookie"} & set(headers) == set()
@@ -147,11 +144,10 @@ def test_what_is_no_label_is_refused_with_the_reason(session: PersonalSession) -
 @pytest.mark.parametrize("size", [MAX_BODY + 1, MAX_BODY + 2, 100_000, 1 << 40])
 def test_a_long_body_is_refused_before_it_is_read(session: PersonalSession, size: int) -> None:
     with waiting(session, "a") as (live, _), Server(live) as server:
-        body = b'{"id": "a", "label": "fist"}'.ljust(min(size, MAX_BODY + 1))
         with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
             head = f"Host: 127.0.0.1:{server.port}\r\nOrigin: http://127.0.0.1:{server.port}\r\n"
             head += f"Content-Type: application/json\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
-            line.sendall(b"POST /label HTTP/1.1\r\n" + head.encode() + body)
+            line.sendall(b"POST /label HTTP/1.1\r\n" + head.encode())
             assert re.match(rb"HTTP/1.1 413 ", line.recv(1000))
         assert live.view()["waiting"][0]["asked"] is None
 
