@@ -57,7 +57,7 @@ class Server:
         self._map: dict[int, Any] = {}
         app = make_app(live, rules)
         self._server = waitress.create_server(app, self._map, sockets=[listening], ident=None, **_LIMITS)
-        self._ends = threading.Event()
+        self._ends, self._closed = threading.Event(), False
         self._thread = threading.Thread(target=self._serve, name="edgehff-web", daemon=True)
         self._thread.start()
 
@@ -73,19 +73,17 @@ class Server:
 
     def close(self) -> None:
         """Answer no more, and let go of the port; a second call does nothing."""
-        if self._ends.is_set():
-            return
-        self._ends.set()
-        self._server.pull_trigger()
-        self._thread.join(_CLOSE_S)
+        if not self._closed:
+            self._closed = True
+            self._ends.set()
+            self._server.pull_trigger()
+            self._thread.join(_CLOSE_S)
+            self._server.task_dispatcher.shutdown(timeout=_CLOSE_S)
+            wasyncore.close_all(self._map)  # the trigger too, which nobody pulls any more
 
     def _serve(self) -> None:
-        try:
-            while not self._ends.is_set():
-                wasyncore.loop(use_poll=True, map=self._map, count=1)
-        finally:
-            self._server.task_dispatcher.shutdown(timeout=_CLOSE_S / 2)
-            wasyncore.close_all(self._map)
+        while not self._ends.is_set():
+            wasyncore.loop(use_poll=True, map=self._map, count=1)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -268,6 +268,14 @@ def test_it_ends_and_lets_go_of_its_port(session: PersonalSession) -> None:
             assert ask(again, "GET", "/")[0] == 200
 
 
+def test_it_ends_while_requests_end_too(session: PersonalSession) -> None:
+    """300 times: the thread that serves wakes up by itself while it is told to end."""
+    with waiting(session) as (live, _):
+        for _ in range(300):
+            with Server(live) as server:
+                assert ask(server, "GET", "/", Host="evil.example")[0] == 403
+
+
 def test_an_address_that_cannot_be_had_is_an_error(session: PersonalSession) -> None:
     with waiting(session) as (live, _), Server(live) as server:
         for host, port, why in (
