@@ -19,6 +19,7 @@ EXTRAS = (
     ("torch", "float training, ExecuTorch", 'pip install "edgehff[torch]"'),
     ("onnx", "export to ONNX", 'pip install "edgehff[onnx]"'),
     ("onnxruntime", "running ONNX files", 'pip install "edgehff[onnx]"'),
+    ("waitress", "the page of edgehff personalize --web", 'pip install "edgehff[web]"'),
     ("executorch", "export to ExecuTorch", 'pip install "edgehff[executorch]"'),
     ("snntorch", "nothing yet: planned", "pip install snntorch"),
 )

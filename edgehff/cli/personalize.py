@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -17,6 +17,7 @@ from edgehff.cli.output import Output, common_options, pass_output
 
 if TYPE_CHECKING:
     from edgehff.data.dataset import Dataset
+    from edgehff.personalize.live import Live
     from edgehff.personalize.run import Event, Tally
     from edgehff.personalize.session import PersonalSession
     from edgehff.personalize.sources import Came
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_TOLD = 5
 """Refusals that are told one by one; the rest are counted."""
+MIN_TOKEN = 16
+"""Characters of the token of a page."""
 
 
 @click.command()
@@ -58,6 +61,11 @@ MAX_TOLD = 5
 )
 @click.option("--forget", metavar="CLASS", help="Answer this class no more, and do nothing else.")
 @click.option("--exact", is_flag=True, help="With --forget: be as if its samples had never come.")
+@click.option("--web", type=click.IntRange(0, 65535), metavar="PORT", help="Serve a page about a stream.")
+@click.option("--web-host", metavar="ADDRESS", help="Serve it there, to those with the token; 127.0.0.1.")
+@click.option(
+    "--web-token", envvar="EDGEHFF_WEB_TOKEN", metavar="TEXT", help="Its token; default: a random one."
+)
 @click.option("--lr", type=float, help="Rate of the weights; default: the model's personal_lr.")
 @click.option("--lr-prototypes", type=float, help="Rate of the prototypes; default: personal_lr_prototypes.")
 @click.option(
@@ -140,8 +148,12 @@ def _learn(output: Output, session: PersonalSession, options: dict[str, Any]) ->
     given = [k for k in ("data", "stream", "watch", "serial") if options[k] is not None]
     if len(given) > 1:
         raise click.UsageError(f"--{given[0]} and --{given[1]} name two sources; take one")
+    if options["web"] is None and options["web_host"] is not None:
+        raise click.UsageError("--web-host goes with --web PORT")
     if data == "-" or given not in ([], ["data"]):
         return {"data": data or str(options[given[0]])} | _from_stream(output, session, options)
+    if options["web"] is not None:
+        raise click.UsageError("--web goes with a stream: --data -, --stream, --watch or --serial")
     return _from_data(output, session, options)
 
 
@@ -183,12 +195,20 @@ def _from_stream(output: Output, session: PersonalSession, options: dict[str, An
 
     tally = Tally()
     reasons: list[str] = []
-    with output.progress(None, "learning") as bar, _until_signaled() as ended:
+    with (
+        _page(output, session, options) as live,
+        output.progress(None, "learning") as bar,
+        _until_signaled() as ended,
+    ):
         watchdog = Watchdog()
         watchdog.ready()
-        came = takewhile(lambda _: not ended, _watched(_stream(session, options), watchdog, tally))
+        watched = _watched(_stream(session, options), watchdog, tally)
+        came: Iterable[Came] = takewhile(lambda _: not ended, watched)
+        came = came if live is None else live.merged(came)
         for event in run(session, came, new_classes=options["new_classes"], idle_s=options["idle"]):
             tally.count(event)
+            if live is not None:
+                live.take(event)
             reasons += _told(output, session, event, tally, options["answers"])
             bar.update()
     n_refused = sum(tally.refused.values())
@@ -260,6 +280,28 @@ def _stream(session: PersonalSession, options: dict[str, Any]) -> Iterator[Came]
     else:
         source = sources.Descriptor(sys.stdin.fileno())
     return sources.parser(form or "text", width, dtype)(source)
+
+
+@contextmanager
+def _page(output: Output, session: PersonalSession, options: dict[str, Any]) -> Iterator[Live | None]:
+    """Serve a page about the session for the time of a stream, where --web asks for it."""
+    if options["web"] is None:
+        yield None
+        return
+    from edgehff.extras import require
+
+    require("bottle", "web")
+    require("waitress", "web")
+    from edgehff.personalize.live import Live
+    from edgehff.web.server import LOOPBACK, Server
+
+    token = options["web_token"]
+    if token is not None and len(token) < MIN_TOKEN:
+        raise click.UsageError(f"a token has {MIN_TOKEN} characters at least")
+    live = Live(session, new_classes=options["new_classes"])
+    with Server(live, options["web_host"] or LOOPBACK, options["web"], token) as server:
+        output.say(f"page: {server.url}")
+        yield live
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Nothing here reads a clock, a disk or a random source; `apply` is all that a jou
 from __future__ import annotations
 
 import json
+import math
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgehff.errors import ShapeError, StoreError, did_you_mean
 from edgehff.model.document import Tensors, canonical, from_network, to_network
+from edgehff.model.float_network import joined
 from edgehff.model.network import Network
 from edgehff.personalize.drift import PageHinkley
 from edgehff.personalize.guard import CHECK_EVERY, HELD_EVERY, Guard
@@ -135,6 +137,24 @@ class Learner:
     def familiar(self, x: NDArray[np.int16]) -> int:
         """How familiar one encoded sample is; below familiarity.threshold it is unknown."""
         return int(self.familiarity.of(self.net, self.memory, x)[0])
+
+    def cosines(self, x: NDArray[np.int16]) -> NDArray[np.float64]:
+        """Cosines of encoded samples, shape (n, n_classes), joined as for the answer; NaN where forgotten."""
+        logits = self.net.layer_scores(x)  # cosine * kappa, Q16
+        out = joined(logits / (self.net.config.kappa * 64), self._network.recipe)
+        out[:, list(self.gone)] = np.nan
+        return out
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The map of a convolution that sees raw values, else the encoder's shape."""
+        shape = self._network.recipe.input_shape
+        return shape if shape and math.prod(shape) == self.encoding.n_raw else self.encoding.shape
+
+    @property
+    def ram_bytes(self) -> int:
+        """Arena of the network with its encoder."""
+        return self.net.model_bytes(self._encoder)
 
     def knows(self, sample_id: bytes) -> bool:
         """Whether a sample of this id is among the last MAX_SEEN that were learned with one."""

@@ -125,6 +125,21 @@ class PersonalSession:
         encoding = self._learner.encoding
         return encoding.raw if encoding.input_scale is None else "float32"
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """What the values of a sample are: (time, channels), (values, 1) or (height, width, channels)."""
+        return self._learner.sample_shape
+
+    @property
+    def ram_bytes(self) -> int:
+        """RAM of the network with its encoder, as a board keeps them."""
+        return self._learner.ram_bytes
+
+    @property
+    def names(self) -> list[str]:
+        """Every class there ever was, by number."""
+        return list(self._learner.names)
+
     def name_of(self, number: int) -> str:
         """The name of a class, forgotten ones too."""
         return self._learner.names[number]
@@ -280,6 +295,11 @@ class PersonalSession:
     def predict(self, raw: NDArray[Any]) -> NDArray[np.uint16]:
         """The classes of raw samples, shape (n, *sample_shape)."""
         return self._learner.answers(self._learner.encode(self._learner.encoding.quantize_raw(raw)))
+
+    def cosines(self, raw: NDArray[Any]) -> NDArray[np.float64]:
+        """One raw sample's cosine to each class, by number; layers joined as for the answer, NaN if gone."""
+        cosines: NDArray[np.float64] = self._learner.cosines(self._learner.encode(self._quantized(raw)))[0]
+        return cosines
 
     def network(self) -> Network:
         """The network as it is now: its recipe is the factory's, its weights are this user's."""
