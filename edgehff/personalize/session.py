@@ -260,7 +260,8 @@ class PersonalSession:
 
     def cosines(self, raw: NDArray[Any]) -> NDArray[np.float64]:
         """One raw sample's cosine to each class, by number; layers joined as for the answer, NaN if gone."""
-        return self._learner.cosines(self._learner.encode(self._quantized(raw)))[0]
+        (out,) = self._learner.cosines(self._learner.encode(self._quantized(raw)))
+        return np.asarray(out, np.float64)
 
     def network(self) -> Network:
         """The network as it is now: its recipe is the factory's, its weights are this user's."""

@@ -37,7 +37,7 @@ def sketch(values: NDArray[Any], shape: tuple[int, ...]) -> Sketch:
     shape: (height, width), (time, channels) or (height, width, channels); one axis of a square of 64 or more
         values is a picture too where they are uint8, as gray pictures come.
     """
-    x = values.astype(np.float64).reshape(shape)
+    x: NDArray[np.float64] = values.astype(np.float64).reshape(shape)
     if x.ndim == 3 and 1 in x.shape[:2]:
         x = x.reshape(-1, x.shape[2])
     if x.ndim == 3:
