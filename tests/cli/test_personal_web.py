@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 from commands import run
@@ -64,6 +65,8 @@ def test_the_page_is_there_for_the_time_of_the_stream(model, token):
     command += ["--web-token", token] if token else []
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        bound = threading.Timer(60, process.kill)
+        bound.start()
         try:
             said = process.stderr.readline().decode()
             address = re.fullmatch(r"page: http://127\.0\.0\.1:(\d+)/(\S*)\n", said)
@@ -80,6 +83,7 @@ def test_the_page_is_there_for_the_time_of_the_stream(model, token):
             assert [w["id"] for w in view["waiting"]] == ["a"]
             _, err = process.communicate(timeout=60)
         finally:
+            bound.cancel()
             process.kill()
     assert process.returncode == 0, err
     assert b"learned 0 samples" in err

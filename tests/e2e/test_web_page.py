@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -58,7 +59,10 @@ def learning(tmp_path, data):
     command += ["--new-classes", "--answers", "jsonl", "--web", "0", "--web-token", "a-token-of-this-test"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        bound = threading.Timer(2 * WAIT_S, process.kill)  # then nothing waits for its words any more
+        bound.start()
         yield process
+        bound.cancel()
         process.kill()
 
 
