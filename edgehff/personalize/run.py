@@ -125,19 +125,23 @@ def _event(session: PersonalSession, came: Item | Refusal, new_classes: bool, wh
     if isinstance(came, Refusal):
         return Refused("malformed", came.where, came.reason)
     try:
-        label = came.label
+        label, sample_id = came.label, came.sample_id
+        raw = None if came.values is None else session.raw_of(came.values)
+        if raw is not None and label is None:
+            return Answered(session.answer_one(raw, sample_id), sample_id)
+        assert label is not None
+        if raw is None:
+            assert sample_id is not None
+            session.check_waiting(sample_id)
+        elif sample_id is not None:
+            session.check_new(sample_id)
         if new_classes and isinstance(label, str) and not session.has_class(label):
             session.add_class(label)
-        if came.values is None:
-            assert came.sample_id is not None
-            assert label is not None
-            answer = session.feedback(came.sample_id, label)
-            return Learned(session.class_of(label), answer, came.sample_id)
-        raw = session.raw_of(came.values)
-        if label is None:
-            return Answered(session.answer_one(raw, came.sample_id), came.sample_id)
         number = session.class_of(label)
-        return Learned(number, session.learn_one(raw, number, came.sample_id), came.sample_id)
+        if raw is None:
+            assert sample_id is not None
+            return Learned(number, session.feedback(sample_id, number), sample_id)
+        return Learned(number, session.learn_one(raw, number, sample_id), sample_id)
     except DuplicateError as error:
         return Refused("duplicate", where, error.message)
     except StoreError as error:

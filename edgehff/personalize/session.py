@@ -218,17 +218,22 @@ class PersonalSession:
             ShapeError: a bad label, or no sample of this id waits (any more).
             StoreError: as learn_one; the sample waits on.
         """
-        if sample_id not in self._pending:
-            self._refuse_known(sample_id)
-            raise ShapeError(
-                f"no sample {sample_id[:40]!r} waits for its label",
-                hint=f"the last {MAX_PENDING} samples with an id are kept until they have one",
-            )
+        self.check_waiting(sample_id)
         answer = self._learn(self._pending[sample_id], self.class_of(label), sample_id)
         del self._pending[sample_id]
         return answer
 
-    def _refuse_known(self, sample_id: str) -> bytes:
+    def check_waiting(self, sample_id: str) -> None:
+        """DuplicateError where this sample was learned, ShapeError where none of this id waits."""
+        if sample_id not in self._pending:
+            self.check_new(sample_id)
+            raise ShapeError(
+                f"no sample {sample_id[:40]!r} waits for its label",
+                hint=f"the last {MAX_PENDING} samples with an id are kept until they have one",
+            )
+
+    def check_new(self, sample_id: str) -> bytes:
+        """The id's digest. DuplicateError where a sample of this id was learned."""
         digest = id_digest(sample_id)
         if self._learner.knows(digest):
             raise DuplicateError(
@@ -237,7 +242,7 @@ class PersonalSession:
         return digest
 
     def _learn(self, quantized: NDArray[Any], label: int, sample_id: str | None) -> int:
-        digest = NO_ID if sample_id is None else self._refuse_known(sample_id)
+        digest = NO_ID if sample_id is None else self.check_new(sample_id)
         now = max(time.time_ns() // 1_000_000, 0)
         record = Record(Kind.LEARN, label, raw=quantized.tobytes(), time_ms=now, sample_id=digest)
         with self._event(record):

@@ -61,6 +61,25 @@ def test_a_new_name_becomes_a_class_where_that_is_wanted(network: Network) -> No
     assert session.class_names[3] == "clap"
 
 
+def test_what_is_refused_makes_no_class(network: Network) -> None:
+    session = PersonalSession(network)
+    session.learn_one(drawn(1, 9)[0], 0, "known")
+    stream: list[Came] = [
+        Item(None, "one", "nobody"),
+        Item(None, "two", "known"),
+        Item(values(3), "three", "known"),
+        Item(values(3) + 0.5, "four"),
+    ]
+    events = list(run(session, stream, new_classes=True))
+    assert [e.kind for e in events if isinstance(e, Refused)] == [
+        "sample",
+        "duplicate",
+        "duplicate",
+        "sample",
+    ]
+    assert len(session.class_names) == 3
+
+
 def test_what_is_learned_is_saved_at_pauses_and_at_the_end(network: Network, tmp_path: Path) -> None:
     with PersonalSession.open(tmp_path / "s", network) as session:
         stream: list[Came] = [Item(values(1), 0), None, None, Item(values(2), 1), Item(values(3), None)]
