@@ -26,7 +26,6 @@ class Device:
     transport: the line to it.
     patience: seconds of silence that are borne before the line is opened anew.
     deadline: seconds without an answer, the line broken or not, after which DeviceError is raised.
-    lossless: nothing is lost on the line, as on an emulator's: nothing is sent twice before patience ends.
     checkpoint_every: training steps between two reads of the board's state; so many samples are kept here.
 
     Every method raises:
@@ -39,10 +38,9 @@ class Device:
         *,
         patience: float = 5.0,
         deadline: float = 30.0,
-        lossless: bool = False,
         checkpoint_every: int = CHECKPOINT_EVERY,
     ) -> None:
-        self.line = Line(transport, patience=patience, lossless=lossless)
+        self.line = Line(transport, patience=patience)
         self._recovery = Recovery(self.line, deadline)
         self._every = max(1, checkpoint_every)
 

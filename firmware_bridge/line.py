@@ -62,11 +62,10 @@ class Line:
 
     hello: what the board said of itself.  counts: what went over the line.  session: its number.
     patience: seconds without an answer, beside what a request may take, after which the line is broken.
-    lossless: nothing is lost on it, as on an emulator's: no request is sent again before its patience ends.
     """
 
-    def __init__(self, transport: Transport, *, patience: float = 10.0, lossless: bool = False) -> None:
-        self.transport, self.patience, self.lossless = transport, patience, lossless
+    def __init__(self, transport: Transport, *, patience: float = 10.0) -> None:
+        self.transport, self.patience = transport, patience
         self.counts = Counts()
         self.hello: Hello
         self.session = 0
@@ -231,9 +230,7 @@ class Line:
         oldest, progress = self._in_flight[0], time.monotonic()
         patience, asked = self.patience + SLOW.get(oldest.op, 0.0), False
         while oldest.reply is None:
-            until = progress + patience
-            if not self.lossless:
-                until = min(until, oldest.at + self._round_trips[oldest.op].timeout)
+            until = min(oldest.at + self._round_trips[oldest.op].timeout, progress + patience)
             for reply in self._replies(until):
                 if reply is not None and self._take(reply):
                     progress, asked = time.monotonic(), False

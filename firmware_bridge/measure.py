@@ -32,8 +32,6 @@ from firmware_bridge.workload import Pair, make_every_request, samples_of
 TRAIN, PREDICT = "ehff_model_train", "ehff_model_predict"
 STEPS, PREDICTIONS = 200, 50
 CONNECT_S = 20.0
-PATIENCE_S = 60.0
-"""With a busy machine. Counted is what a board does, so that nothing may be asked twice for being late."""
 
 _LINK = {"avr": (110, 6), "ilp32": (132, 8), "lp64": (176, 16)}
 """Of ehff_link by ABI: bytes without answers and runner, and those of the runner's fields."""
@@ -179,7 +177,7 @@ def measure(
         counter = Counter(elf, (TRAIN, PREDICT), Path(folder), profile=profile)
         transport = EmulatorTransport(board, path, counter.arguments)
         pairs, raws = samples_of(network, data, steps, predictions)
-        with Device(transport, patience=PATIENCE_S, lossless=True) as device:
+        with Device(transport) as device:
             device.connect(CONNECT_S)
             device.push(builder.factory_blob(network))
             train = _counted_steps(device, counter, pairs)
@@ -218,8 +216,7 @@ def train_profile(
     with workspace() as folder:
         path = builder.build(board, options, Path(folder) / "firmware.elf")
         counter = Counter(Elf(board, path), (TRAIN,), Path(folder))
-        transport = EmulatorTransport(board, path, counter.arguments)
-        with Device(transport, patience=PATIENCE_S, lossless=True) as device:
+        with Device(EmulatorTransport(board, path, counter.arguments)) as device:
             device.connect(CONNECT_S)
             for epoch in range(passes):
                 net.set_rates(*decayed_rates(recipe, epoch))

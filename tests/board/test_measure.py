@@ -118,8 +118,7 @@ def test_the_same_samples_take_the_same_instructions_again(digits, tmp_path, nam
 
     def counted(**how):
         counter = Counter(elf, (TRAIN, PREDICT), tmp_path, **how)
-        transport = EmulatorTransport(known, elf.path, counter.arguments)
-        with Device(transport, patience=60, lossless=True) as device:
+        with Device(EmulatorTransport(known, elf.path, counter.arguments)) as device:
             device.connect(20)
             for one_by_one in (False, True):
                 for chunk in [[pair] for pair in pairs] if one_by_one else [pairs]:
