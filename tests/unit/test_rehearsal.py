@@ -121,6 +121,32 @@ def test_rehearsal_keeps_a_class_that_comes_no_more() -> None:
     assert after(20_000) > 0.9
 
 
+def test_four_kept_samples_are_learned_after_each_new_one() -> None:
+    network = small_network()
+    session = PersonalSession(network, memory_bytes=20_000)
+    for n in range(10):
+        session.learn_one(np.full(400, n + 1, np.int8), n % 3)
+    first = 1  # there was nothing to rehearse yet
+    assert session.network().step == network.step + first + 9 * 5
+
+
+def test_a_new_class_leaves_what_the_others_have_to_the_bit() -> None:
+    network = small_network()
+    session = PersonalSession(network, memory_bytes=20_000)
+    rows = np.random.default_rng(1).integers(-99, 99, (40, 400)).astype(np.int8)
+    for n, x in enumerate(rows[:30]):
+        session.learn_one(x, n % 3)
+    session.add_class("new")
+    before = session.network()
+    for x in rows[30:]:
+        session.learn_one(x, "new")
+    for old, now in zip(before.layers, session.network().layers, strict=True):
+        assert np.array_equal(now.weight, old.weight)
+        assert np.array_equal(now.prototypes[:3], old.prototypes[:3])
+        assert not np.array_equal(now.prototypes[3], old.prototypes[3])
+        assert now.norm_sum == old.norm_sum
+
+
 def test_a_class_is_learned_from_few_samples_and_the_others_stay(tmp_path: Path) -> None:
     data = load("digits")
     known = data.rows(data.y != 6)

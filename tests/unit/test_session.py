@@ -17,6 +17,7 @@ from edgehff.model import file
 from edgehff.model.network import Network
 from edgehff.personalize import session as sessions
 from edgehff.personalize import store as stores
+from edgehff.personalize.layout import write_state
 from edgehff.personalize.replay import Proved, Replayed, replay
 from edgehff.personalize.session import PersonalSession
 from edgehff.personalize.store import MIN_JOURNAL_BYTES
@@ -213,17 +214,33 @@ def test_an_altered_byte_is_found_by_replay(network: Network, tmp_path: Path, na
     assert name in str(found.value) or "journal" in str(found.value)
 
 
+def test_a_checkpoint_of_another_state_is_found_by_replay(network: Network, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    with PersonalSession.open(folder, network, memory_bytes=MEMORY) as session:
+        learn(session, 30)
+        assert session.store is not None
+        store, place = session.store, session.store.place
+        learn(session, 1)
+        write_state(
+            folder / "checkpoint.safetensors", store.manifest, store.learner, place
+        )  # whole, and wrong
+        shutil.copytree(folder, tmp_path / "copy")
+    with pytest.raises(CheckFailed, match="made again it is"):
+        list(replay(tmp_path / "copy"))
+
+
 def test_bytes_that_a_power_loss_tore_are_cut_off(network: Network, tmp_path: Path) -> None:
     folder = tmp_path / "s"
     with PersonalSession.open(folder, network, memory_bytes=MEMORY) as session:
         learn(session, 30)
         before = session.metrics()
     journal = folder / "journal-00000001.bin"
-    journal.write_bytes(journal.read_bytes() + b"\x10\0\0\0torn")
-    assert ended(folder).trailing_bytes == 8
+    torn = b"\x10\0\0\0torn" * 1000  # more than is written over it
+    journal.write_bytes(journal.read_bytes() + torn)
+    assert ended(folder).trailing_bytes == len(torn)
     with PersonalSession.open(folder) as session:
         assert session.store is not None
-        assert session.store.lost_bytes == 8
+        assert session.store.lost_bytes == len(torn)
         assert session.metrics() == before
         learn(session, 3)
     assert ended(folder).trailing_bytes == 0
@@ -251,6 +268,8 @@ def forget_and_compare(network: Network, folder: Path, name: str, added: tuple[s
         go(session, "")
         session.forget_class(name, exact=True)
         seen = state(session)
+        kept = sorted(path.name.split("-")[0] for path in (folder / "seen").iterdir())
+        assert kept == ["base.safetensors", "journal", "lock", "state", "store.json"]
         learn_after = drawn(5, 12)
         for x in learn_after:
             session.learn_one(x, "wave")
