@@ -8,18 +8,12 @@ import sys
 import numpy as np
 import pytest
 from commands import document, run
-
-NAMES = ["rest", "fist", "wave"]
+from personal import NAMES, save_three_classes
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    rng = np.random.default_rng(4)
-    y = np.tile(np.arange(3), 60)
-    x = rng.integers(-20, 20, (180, 12)) + 25 * np.repeat([[1, 1], [1, -1], [-1, 0.5]], 6, axis=1)[y]
-    path = tmp_path_factory.mktemp("data") / "data.npz"
-    np.savez(path, X=x.astype(np.int8), y=y, is_test=np.arange(180) % 90 >= 60, class_names=np.array(NAMES))
-    return path
+    return save_three_classes(tmp_path_factory.mktemp("data") / "data.npz")
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from personal import small_network
 
 from edgehff.model import file
 
 KILLS = Path(__file__).with_name("kills.py")
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from personal import small_network  # noqa: E402
 
 
 @pytest.mark.parametrize(("times", "seed"), [(40, 1), pytest.param(500, 2, marks=pytest.mark.slow)])

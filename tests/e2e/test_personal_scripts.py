@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from personal import drawn, small_network
 
 from edgehff.model import file
 from edgehff.personalize.replay import replay
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "tools"
-sys.path.insert(0, str(ROOT / "tests" / "unit"))
-from personal import drawn, small_network  # noqa: E402
 
 WAIT_S = 60
 

@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from personal import small_network
 
 from edgehff.model import file
 from edgehff.personalize.replay import replay
 
 SOAK = Path(__file__).with_name("soak.py")
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from personal import small_network  # noqa: E402
 
 
 @pytest.mark.parametrize("samples", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])

@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from personal import save_three_classes
 
 from edgehff.personalize.replay import Replayed, replay
 
@@ -40,12 +41,7 @@ def browser():
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Three classes that lie apart, one of them with markup for a name."""
-    rng = np.random.default_rng(4)
-    y = np.tile(np.arange(3), 60)
-    x = rng.integers(-20, 20, (180, 12)) + 25 * np.repeat([[1, 1], [1, -1], [-1, 0.5]], 6, axis=1)[y]
-    path = tmp_path_factory.mktemp("data") / "data.npz"
-    np.savez(path, X=x.astype(np.int8), y=y, is_test=np.arange(180) % 90 >= 60, class_names=np.array(NAMES))
-    return path
+    return save_three_classes(tmp_path_factory.mktemp("data") / "data.npz", NAMES)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,3 +26,12 @@ def small_network() -> Network:
     """Three classes, int8 samples of 400 values, one layer."""
     data = from_arrays("d", drawn(60, 3), np.arange(60) % 3, class_names=NAMES)
     return trained(Recipe(layers=(8,), epochs=1), data)
+
+
+def save_three_classes(path: Path, names: Sequence[str] = NAMES) -> Path:
+    """Three classes that lie apart, 12 int8 values a sample, 120 training and 60 test rows."""
+    rng = np.random.default_rng(4)
+    y = np.tile(np.arange(3), 60)
+    x = rng.integers(-20, 20, (180, 12)) + 25 * np.repeat([[1, 1], [1, -1], [-1, 0.5]], 6, axis=1)[y]
+    np.savez(path, X=x.astype(np.int8), y=y, is_test=np.arange(180) % 90 >= 60, class_names=np.array(names))
+    return path
