@@ -76,7 +76,8 @@ fuzz: $(STAMP) ## fuzz what a board reads, ten minutes a target (clang)
 
 .PHONY: figures
 figures: $(STAMP) ## measure every figure of the documentation again (about ten minutes)
-	$(BIN)/edgehff bench personalize
+	$(BIN)/edgehff demo
+	$(BIN)/edgehff bench personalize models/emg-gestures/recipe.toml
 	$(BIN)/edgehff bench core
 	$(BIN)/edgehff bench file models/emg-gestures/model.safetensors
 

@@ -2,14 +2,19 @@
 
 make_model_data.py SOURCE_FOLDER OUT [NAME ...]
 
-OUT gets fsdd.npz, hapt.npz and cifar10.npz, or those that are named; then EDGEHFF_DATA=OUT lets every command
-find them. SOURCE_FOLDER has of each:
+OUT gets fsdd.npz, hapt.npz, watch.npz, gas.npz, omniglot.npz and cifar10.npz, or those that are named; then
+EDGEHFF_DATA=OUT lets every command find them. SOURCE_FOLDER has of each:
 
 - fsdd_logmel.npz, of the Free Spoken Digit Dataset: X (n, 64, 40), log-mel energies of 40 bands by windows of
   32 ms (Hann) every 16 ms, the clip in the middle of 64 frames; y; speaker; is_test, the recordings 0 to 4.
 - hapt_har.npz, of UCI's HAPT: X (n, 128, 6), windows of 2.56 s at 50 Hz, half overlapping, each inside one
   label, acceleration in g and angular rate in rad/s; y, 0 to 5 the six activities; subject; is_test, the nine
   test subjects of UCI's HAR; class_names. OUT has means and log amplitudes by band of 13 frames of 0.64 s.
+- watch_exercise.npz, of seglearn's smartwatch exercises: X (n, 100, 6), windows of 2 s at 50 Hz, half
+  overlapping, each inside one recording; y, seven exercises; subject; class_names. OUT has frames as of HAPT.
+- gas_drift.npz, of UCI's Gas Sensor Array Drift: X (n, 128), features of 16 sensors; y, six gases; batch,
+  from 1 in the order of months; class_names. OUT has sign(x) log(1 + |x|); group is the batch.
+- omniglot_small.npz, of Omniglot's small background sets: X (n, 28, 28), uint8; y, 242 characters; writer.
 - cifar10_jpeg_packed.npz, of CIFAR-10 as JPEG: jpeg_train and jpeg_test, the files one after another without
   jpeg_header, which they share; off_train and off_test, where each begins; y_train, y_test; class_names.
 """
@@ -30,8 +35,12 @@ from numpy.typing import NDArray
 Arrays = dict[str, NDArray[Any]]
 ACTIVITIES = 6
 FRAME, HOP = 32, 8
+TEST_WRITERS = 15
+"""Omniglot's writers from this one on are test rows."""
 BANDS = (1, 2, 3, 5, 8, 12, 17)
 """Where bands begin, in multiples of 50 / FRAME Hz; the last number ends the last."""
+FACTORY_BATCHES = 2
+"""Batches of gases that a model leaves the factory with."""
 FLOOR = 0.01
 """What is added to an amplitude before its logarithm, in g and in rad/s summed over a frame."""
 
@@ -58,6 +67,34 @@ def hapt(source: Any) -> Arrays:
     }
 
 
+def watch(source: Any) -> Arrays:
+    """Seven exercises of the shoulder, float32 (n, 9, 42); group is the person."""
+    return {
+        "X": frames(source["X"].astype(np.float64)),
+        "y": source["y"],
+        "group": source["subject"],
+        "is_test": source["is_test"],
+        "class_names": source["class_names"],
+    }
+
+
+def gas(source: Any) -> Arrays:
+    """Six gases over months, float32 (n, 128); group is the batch, test rows are those after the second."""
+    x = source["X"].astype(np.float64)
+    return {
+        "X": (np.sign(x) * np.log1p(np.abs(x))).astype(np.float32),
+        "y": source["y"],
+        "group": source["batch"],
+        "is_test": source["batch"] > FACTORY_BATCHES,
+        "class_names": source["class_names"],
+    }
+
+
+def omniglot(source: Any) -> Arrays:
+    """242 characters of 8 alphabets, uint8 (4840, 28, 28)."""
+    return {"X": source["X"], "y": source["y"], "is_test": source["writer"] >= TEST_WRITERS}
+
+
 def frames(x: NDArray[np.float64]) -> NDArray[np.float32]:
     """Windows (n, time, channels) as frames (n, frames, (1 + bands) * channels): means, then log amplitudes.
 
@@ -76,7 +113,7 @@ def frames(x: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def cifar10(source: Any) -> Arrays:
     """60,000 images of ten classes, uint8 (32, 32, 3)."""
-    from PIL import Image  # noqa: PLC0415 (of the three, only this one needs Pillow)
+    from PIL import Image  # noqa: PLC0415 (only this one needs Pillow)
 
     header = source["jpeg_header"].tobytes()
     arrays: Arrays = {"class_names": source["class_names"]}
@@ -91,6 +128,9 @@ def cifar10(source: Any) -> Arrays:
 SETS: dict[str, tuple[str, Callable[[Any], Arrays]]] = {
     "fsdd": ("fsdd_logmel.npz", fsdd),
     "hapt": ("hapt_har.npz", hapt),
+    "watch": ("watch_exercise.npz", watch),
+    "gas": ("gas_drift.npz", gas),
+    "omniglot": ("omniglot_small.npz", omniglot),
     "cifar10": ("cifar10_jpeg_packed.npz", cifar10),
 }
 

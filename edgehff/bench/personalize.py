@@ -1,7 +1,7 @@
-"""Learning a new person: trained on others, one pass over the person's first series, tested on the second.
+"""Learning a person beside others' ways to learn: the same factory, the same samples, the same bytes.
 
-Folds are by person. Every setting (encoder, prototypes per class, rates) is chosen inside the training
-folds, by the same protocol among the training people; an unseen person's second series picks nothing.
+Folds are by person. What a fold's people are learned with is chosen on the people of the fold after it, by
+networks that saw neither: no person's tested rows pick anything.
 """
 
 from __future__ import annotations
@@ -16,218 +16,255 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehff.bench.baselines import SoftmaxRegression
-from edgehff.core import Net
+from edgehff.bench.methods import METHODS, Factory, Method, Setting
+from edgehff.bench.one_pass import folds_by_person
+from edgehff.bench.rows import ORDERS, Person, continual, divided, rows_of
 from edgehff.data.dataset import Dataset
-from edgehff.data.split import shuffled
-from edgehff.errors import DataError
-from edgehff.model.encoding import fit_encoding
-from edgehff.recipe import EncoderRecipe, Recipe, lr_p_of, lr_w_of
+from edgehff.errors import DataError, InputError
+from edgehff.recipe import Recipe
 from edgehff.train.local import trained
 from edgehff.train.metrics import accuracy, bootstrap_interval
 
-ORDERS = ("shuffled", "recording")
-BASE = Recipe(
-    layers=(128, 64), scale=12.0, margin=0.1, gate=0.3, lr=0.2, lr_prototypes=0.1, lr_final=0.3, epochs=8
-)
-CANDIDATES = tuple(
-    BASE.replace(
-        prototypes_per_class=k,
-        encoder=EncoderRecipe(features=("mav", "rms", "wl"), segments=segments, log=True, standardize=True),
-    )
-    for segments in (1, 5)
-    for k in (1, 3)
-)
-RATES = tuple((lr, lr_p) for lr in (0.02, 0.06, 0.12, 0.2, 0.5) for lr_p in (0.01, 0.03, 0.06, 0.15))
-PENALTIES = (0.1, 1.0, 10.0)
+MEMORY_BYTES = 64 << 10
+BUDGETS = (0, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10)
+"""Bytes of memory that accuracy is plotted against."""
+OURS = "edgehff"
+MIN_FOLDS = 3
 
 
 @dataclass(frozen=True)
-class Person:
-    """One person's encoded series: first to learn from, in recording order, second to be tested on."""
+class Protocol:
+    """What is held fixed.
 
-    x_first: NDArray[np.int16]
-    y_first: NDArray[np.uint16]
-    x_second: NDArray[np.int16]
-    y_second: NDArray[np.uint16]
+    n_folds: of people; 0: each person is one.
+    own: samples of a person that are learned; None: as bench.rows.divided.
+    factory: groups that a network is trained on in every fold, none of them tested; (): all but the fold's.
+    memory_bytes: of own samples.  budgets: other such numbers, in recording order.
+    """
 
-    def order(self, name: str) -> NDArray[np.int64]:
-        """Row numbers of the first series as they come."""
-        n = len(self.y_first)
-        return shuffled(n, seed=1) if name == "shuffled" else np.arange(n)
-
-
-def after_one_pass(
-    net: Net, person: Person, order: str, rates: tuple[float, float], first_layer: int = 0
-) -> float:
-    """Accuracy on the second series after one pass over the first; net is not changed."""
-    own = net.copy()
-    own.set_rates(lr_w_of(rates[0]), lr_p_of(rates[1]))
-    own.set_first_layer(first_layer)
-    at = person.order(order)
-    own.train(person.x_first[at], person.y_first[at])
-    return accuracy(own.predict(person.x_second), person.y_second)
-
-
-def people_with_both(data: Dataset) -> list[int]:
-    """The people who have learning and test rows."""
-    if data.group is None or data.is_test is None:
-        raise DataError(f"{data.name} has no people or no test rows", hint="edgehff data show emg-gestures")
-    return [int(p) for p in np.unique(data.group) if len(set(data.is_test[data.group == p])) == 2]
-
-
-def folds_by_person(people: list[int], n_folds: int, seed: int) -> list[list[int]]:
-    """The people dealt to folds in an order drawn from the seed."""
-    dealt = [people[i] for i in shuffled(len(people), seed)]
-    return [dealt[fold::n_folds] for fold in range(n_folds)]
-
-
-def _rows_of(data: Dataset, people: list[int]) -> NDArray[np.bool_]:
-    assert data.group is not None
-    return np.isin(data.group, people)
-
-
-def _pretrained(data: Dataset, unseen: list[int], recipe: Recipe) -> tuple[Net, dict[int, Person]]:
-    """A network trained on everyone but the unseen, and the unseen encoded by its encoder."""
-    assert data.group is not None
-    assert data.is_test is not None
-    network = trained(recipe, data.rows(~_rows_of(data, unseen)))
-    people = {}
-    for person in unseen:
-        first = data.rows((data.group == person) & ~data.is_test)
-        second = data.rows((data.group == person) & data.is_test)
-        people[person] = Person(network.encode(first.x), first.y, network.encode(second.x), second.y)
-    return network.to_core(), people
-
-
-def _mean_after(
-    inner: list[tuple[Net, dict[int, Person]]], order: str, rates: tuple[float, float], last_only: bool
-) -> float:
-    results = [
-        after_one_pass(net, person, order, rates, net.config.n_layers - 1 if last_only else 0)
-        for net, people in inner
-        for person in people.values()
-    ]
-    return float(np.mean(results))
+    n_folds: int = 5
+    own: int | None = None
+    factory: tuple[int, ...] = ()
+    memory_bytes: int = MEMORY_BYTES
+    budgets: tuple[int, ...] = BUDGETS
+    methods: tuple[str, ...] = tuple(METHODS)
+    seed: int = 0
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the training folds chose: the recipe, and per order the rates, of all layers and of the last."""
+class Course:
+    """How one person was learned.
 
-    recipe: Recipe
-    rates: dict[str, tuple[float, float]]
-    last_rates: dict[str, tuple[float, float]]
+    curve: (samples seen, accuracy), from 0 on.  blocks: of each class in a row, the accuracy of every class
+    after it; nan for those without a test row.
+    """
 
+    curve: list[tuple[int, float]]
+    blocks: list[tuple[int, NDArray[np.float64]]]
+    ram_bytes: int
 
-def choose(data: Dataset, people: list[int], seed: int) -> Settings:
-    """Settings by the same protocol among people, in three inner folds. data holds only training people."""
-    best: tuple[float, Settings, list[tuple[Net, dict[int, Person]]]] | None = None
-    inner_folds = folds_by_person(people, 3, seed)
-    for recipe in CANDIDATES:
-        inner = [_pretrained(data, unseen, recipe) for unseen in inner_folds]
-        rates, total = {}, 0.0
-        for order in ORDERS:
-            scores = {r: _mean_after(inner, order, r, last_only=False) for r in RATES}
-            rates[order] = max(scores, key=lambda r: scores[r])
-            total += scores[rates[order]]
-        if best is None or total > best[0]:
-            best = (total, Settings(recipe, rates, {}), inner)
-    assert best is not None
-    _, settings, inner = best
-    last = {o: max(RATES, key=lambda r: _mean_after(inner, o, r, last_only=True)) for o in ORDERS}
-    return Settings(settings.recipe, settings.rates, last)
+    @property
+    def end(self) -> float:
+        """Accuracy after the last sample."""
+        return self.curve[-1][1]
 
 
-def _regression(
-    data: Dataset, settings: Settings, unseen: list[int], people: list[int], seed: int
+def points(n: int) -> list[int]:
+    """After how many of n samples accuracy is measured."""
+    return sorted({*(p for p in (5, 10, 20, 45, 90, 180, 360) if p < n), n})
+
+
+def course(
+    method: Method, setting: Setting, person: Person, order: str, memory_bytes: int, end_only: bool = False
+) -> Course:
+    """One person's first rows, one by one, in an order.  end_only: accuracy after the last one alone."""
+    learner = method.begin(setting, memory_bytes)
+    y, rows = person.second.y, person.first.at(person.order(order))
+    if end_only:
+        for i in range(len(rows)):
+            learner.learn(rows, i)
+        return Course([(len(rows), accuracy(learner.predict(person.second), y))], [], learner.ram_bytes)
+    curve, blocks = [(0, accuracy(learner.predict(person.second), y))], []
+    at_points = points(len(rows))
+    for i in range(len(rows)):
+        learner.learn(rows, i)
+        ends_block = i + 1 == len(rows) or rows.y[i + 1] != rows.y[i]
+        if i + 1 in at_points or (order == "recording" and ends_block):
+            right = learner.predict(person.second) == y
+            if i + 1 in at_points:
+                curve.append((i + 1, float(right.mean())))
+            if order == "recording" and ends_block:
+                n_classes = int(max(y.max(), rows.y.max())) + 1
+                by_class = [right[y == c].mean() if (y == c).any() else np.nan for c in range(n_classes)]
+                blocks.append((int(rows.y[i]), np.array(by_class)))
+    return Course(curve, blocks, learner.ram_bytes)
+
+
+def _factory(data: Dataset, recipe: Recipe, unseen: list[int], p: Protocol) -> Factory:
+    assert data.group is not None
+    seen = np.isin(data.group, p.factory) if p.factory else ~np.isin(data.group, unseen)
+    rows = data.rows(seen)
+    network = trained(recipe, rows)
+    return Factory(network, rows, rows_of(network, rows))
+
+
+def _people(factory: Factory, data: Dataset, numbers: list[int], own: int | None) -> list[Person]:
+    assert data.group is not None
+    people = []
+    for number in numbers:
+        mine = data.rows(data.group == number)
+        first, second = divided(mine, own)
+        rows = rows_of(factory.network, mine)
+        people.append(Person(number, rows.at(first), rows.at(second)))
+    return people
+
+
+def chosen(method: Method, people: list[Person], memory_bytes: int) -> Setting:
+    """The setting with the best mean over people and orders at the end."""
+
+    def score(setting: Setting) -> float:
+        ends = [
+            course(method, setting, q, order, memory_bytes, end_only=True).end
+            for q in people
+            for order in ORDERS
+        ]
+        return float(np.mean(ends))
+
+    return max(method.settings, key=score)
+
+
+def run_fold(
+    data: Dataset, recipe: Recipe, unseen: list[int], others: list[int], p: Protocol
 ) -> dict[str, Any]:
-    """Softmax regression on the same features, trained on the others and on the person's first series."""
-    assert data.group is not None
-    assert data.is_test is not None
-    encoding = fit_encoding(data.x, settings.recipe.encoder)
-    features = encoding.to_core().raw_features(encoding.quantize_raw(data.x))
-    first, n = ~data.is_test, data.n_classes
-
-    def score(train: NDArray[np.bool_], test: NDArray[np.bool_], l2: float) -> float:
-        model = SoftmaxRegression(l2).fit(features[train], data.y[train], n)
-        return accuracy(model.predict(features[test]), data.y[test])
-
-    def own(person: int, l2: float) -> float:
-        mine = data.group == person
-        return score(mine & first, mine & ~first, l2)
-
-    held = folds_by_person(people, 3, seed)[0]
-    others = _rows_of(data, people) & ~_rows_of(data, held)
-    l2_unseen = max(PENALTIES, key=lambda l2: score(others, _rows_of(data, held) & ~first, l2))
-    l2_own = max(PENALTIES, key=lambda l2: float(np.mean([own(p, l2) for p in held])))
-    everyone = SoftmaxRegression(l2_unseen).fit(
-        features[~_rows_of(data, unseen)], data.y[~_rows_of(data, unseen)], n
+    """A fold's people by every method, and the settings that the others' people chose."""
+    validation = _factory(data, recipe, [*unseen, *others], p)
+    factory = _factory(data, recipe, unseen, p)
+    held, tested = (
+        _people(validation, data, others, p.own),
+        _people(factory, data, unseen, p.own),
     )
-    tests = {p: (data.group == p) & ~first for p in unseen}
-    return {
-        "regression_unseen": {
-            p: accuracy(everyone.predict(features[t]), data.y[t]) for p, t in tests.items()
-        },
-        "regression_own": {p: own(p, l2_own) for p in unseen},
-    }
-
-
-def run_fold(data: Dataset, people: list[int], unseen: list[int], seed: int) -> dict[str, Any]:
-    """Results of a fold's people, {result: {person: accuracy}}, and the settings chosen without them."""
-    training = [p for p in people if p not in unseen]
-    settings = choose(data.rows(~_rows_of(data, unseen)), training, seed)
-    results: dict[str, Any] = {}
-    for arith in ("int16", "int8"):
-        net, persons = _pretrained(data, unseen, settings.recipe.replace(arith=arith))
-        results[f"{arith}_before"] = {
-            p: accuracy(net.predict(v.x_second), v.y_second) for p, v in persons.items()
+    found: dict[str, Any] = {}
+    for name in p.methods:
+        setting = chosen(METHODS[name](validation), held, p.memory_bytes)
+        method = METHODS[name](factory)
+        courses = {
+            order: [course(method, setting, q, order, p.memory_bytes) for q in tested] for order in ORDERS
         }
-        for order in ORDERS:
-            results[f"{arith}_{order}"] = {
-                p: after_one_pass(net, v, order, settings.rates[order]) for p, v in persons.items()
+        budgets = (
+            {
+                n: [course(method, setting, q, "recording", n, end_only=True) for q in tested]
+                for n in p.budgets
             }
-            if arith == "int16":
-                last = net.config.n_layers - 1
-                results[f"last_layer_{order}"] = {
-                    p: after_one_pass(net, v, order, settings.last_rates[order], last)
-                    for p, v in persons.items()
-                }
-    results |= _regression(data, settings, unseen, training, seed)
-    return {
-        "results": results,
-        "settings": {
-            "segments": settings.recipe.encoder.segments,
-            "prototypes_per_class": settings.recipe.prototypes_per_class,
-            "rates": settings.rates,
-            "last_layer_rates": settings.last_rates,
-        },
-    }
+            if name in _WITH_MEMORY
+            else {}
+        )
+        found[name] = {"setting": dict(setting), "courses": courses, "budgets": budgets}
+    return found
 
 
-def run(
-    data: Dataset, n_folds: int = 5, seed: int = 0, workers: int | None = None
-) -> Iterator[dict[str, Any]]:
+_WITH_MEMORY = ("edgehff", "neighbors", "linear head", "backprop")
+
+
+def _fold(job: tuple[Dataset, Recipe, list[int], list[int], Protocol]) -> dict[str, Any]:
+    if "backprop" in job[-1].methods or "linear head" in job[-1].methods:
+        import torch
+
+        torch.set_num_threads(1)
+    return run_fold(*job)
+
+
+def run(data: Dataset, recipe: Recipe, p: Protocol, workers: int | None = None) -> Iterator[dict[str, Any]]:
     """Yields {"fold": k} as folds end, and last the summary.
 
-    Summary: for each result the mean, the worst person, and the 95 % bootstrap interval over people.
+    Raises:
+        DataError: data without people, or fewer than three folds of them.
+        InputError: a method that is none.
     """
-    people = people_with_both(data)
-    folds = folds_by_person(people, n_folds, seed)
+    unknown = [name for name in p.methods if name not in METHODS]
+    if unknown or OURS not in p.methods:
+        raise InputError(
+            f"{unknown or p.methods} are not methods", hint=f"{OURS}, and of {', '.join(METHODS)}"
+        )
+    if data.group is None:
+        raise DataError(f"{data.name} has no people", hint="edgehff data show emg-gestures")
+    people = [int(q) for q in np.unique(data.group) if q not in p.factory and _testable(data, int(q), p)]
+    n_folds = min(p.n_folds or len(people), len(people))
+    if n_folds < MIN_FOLDS:
+        raise DataError(
+            f"{data.name}: {len(people)} people to test, {n_folds} folds",
+            hint=f"{MIN_FOLDS} folds are needed: to be tested, to choose on, to train on",
+        )
+    folds = folds_by_person(people, n_folds, p.seed)
+    jobs = [(data, recipe, f, folds[(k + 1) % len(folds)], p) for k, f in enumerate(folds)]
     done: dict[int, dict[str, Any]] = {}
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        jobs = {pool.submit(run_fold, data, people, unseen, seed): k for k, unseen in enumerate(folds)}
-        for job in as_completed(jobs):
-            done[jobs[job]] = job.result()
-            yield {"fold": jobs[job]}
-    rows = {}
-    for name in done[0]["results"]:
-        per_person = {p: v for k in sorted(done) for p, v in done[k]["results"][name].items()}
-        values = np.array([per_person[p] for p in people])
-        rows[name] = {
-            "mean": float(values.mean()),
-            "worst": float(values.min()),
-            "interval": list(bootstrap_interval(values, seed)),
-            "per_person": {str(p): per_person[p] for p in people},
-        }
-    yield {"people": len(people), "results": rows, "settings": [done[k]["settings"] for k in sorted(done)]}
+        waiting = {pool.submit(_fold, job): k for k, job in enumerate(jobs)}
+        for job in as_completed(waiting):
+            done[waiting[job]] = job.result()
+            yield {"fold": waiting[job]}
+    by_fold = [done[k] for k in range(len(folds))]
+    yield {"people": len(people), "samples": _samples(by_fold), "methods": summary(by_fold, p)}
+
+
+def _testable(data: Dataset, number: int, p: Protocol) -> bool:
+    """Whether a person has what the data's own division needs: of series, both."""
+    assert data.group is not None
+    if p.own is not None or data.is_test is None:
+        return True
+    by_series = {g: len(set(data.is_test[data.group == g])) == 2 for g in np.unique(data.group)}
+    return not any(by_series.values()) or by_series[number]
+
+
+def _samples(by_fold: list[dict[str, Any]]) -> float:
+    counts = [c.curve[-1][0] for fold in by_fold for c in fold[OURS]["courses"][ORDERS[0]]]
+    return float(np.mean(counts))
+
+
+def summary(by_fold: list[dict[str, Any]], p: Protocol) -> dict[str, Any]:
+    """Of each method and order: mean, worst person, interval over people, and how far edgehff is ahead."""
+    out: dict[str, Any] = {}
+    for name in p.methods:
+        entry: dict[str, Any] = {"settings": [fold[name]["setting"] for fold in by_fold]}
+        for order in ORDERS:
+            courses = _joined(by_fold, name, order)
+            ours = np.array([c.end for c in _joined(by_fold, OURS, order)])
+            ends = np.array([c.end for c in courses])
+            entry["before"] = float(np.mean([c.curve[0][1] for c in courses]))
+            entry["ram_bytes"] = max(c.ram_bytes for c in courses)
+            entry[order] = _spread(ends, p.seed) | {"per_person": ends.tolist(), "curve": _curve(courses)}
+            if name != OURS:
+                entry[order]["edgehff_minus_it"] = _spread(ours - ends, p.seed)
+        measures = [continual(c.blocks) for c in _joined(by_fold, name, "recording")]
+        entry["continual"] = {key: float(np.mean([m[key] for m in measures])) for key in measures[0]}
+        entry["budgets"] = [
+            {
+                "memory_bytes": n,
+                "ram_bytes": max(c.ram_bytes for f in by_fold for c in f[name]["budgets"][n]),
+                **_spread(np.array([c.end for f in by_fold for c in f[name]["budgets"][n]]), p.seed),
+            }
+            for n in by_fold[0][name]["budgets"]
+        ]
+        out[name] = entry
+    return out
+
+
+def _joined(by_fold: list[dict[str, Any]], name: str, order: str) -> list[Course]:
+    return [c for fold in by_fold for c in fold[name]["courses"][order]]
+
+
+def _spread(values: NDArray[np.float64], seed: int) -> dict[str, Any]:
+    low, high = bootstrap_interval(values, seed)
+    return {"mean": float(values.mean()), "worst": float(values.min()), "interval": [low, high]}
+
+
+def _curve(courses: list[Course]) -> list[dict[str, float]]:
+    """Mean accuracy of the people that have so many samples, where that is at least half of them."""
+    at: dict[int, list[float]] = {}
+    for c in courses:
+        for n, value in c.curve[:-1]:
+            at.setdefault(n, []).append(value)
+    rows = [
+        {"samples": n, "mean": float(np.mean(v))} for n, v in sorted(at.items()) if 2 * len(v) >= len(courses)
+    ]
+    last = {"samples": float(np.mean([c.curve[-1][0] for c in courses]))}
+    return [*rows, last | {"mean": float(np.mean([c.end for c in courses]))}]

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgehff.cli.output import Output, common_options, pass_output
-
-RESULT_NAMES = {
-    "before": "before",
-    "shuffled": "after one pass, shuffled",
-    "recording": "after one pass, in recording order",
-}
-
-
-_CLASS_COLUMNS = ("new", "before", "after", "drop", "flagged", "false_alarms")
+from edgehff.cli.bench_people import classes, personalize
+from edgehff.cli.output import Output, common_options, last_of, pass_output
 
 
 @click.group()
@@ -26,67 +16,8 @@ def bench() -> None:
     """Measure the figures of the documentation again. Timings are of this machine, now."""
 
 
-@bench.command()
-@click.option(
-    "--data",
-    default="emg-gestures",
-    show_default=True,
-    metavar="NAME|PATH",
-    help="With groups and test rows.",
-)
-@click.option("--workers", type=int, help="Processes; default: one a core.")
-@common_options
-@pass_output
-def personalize(output: Output, data: str, workers: int | None) -> None:
-    """Learn unseen people: 5 folds by person, settings chosen inside the training folds."""
-    from edgehff.data.sources import load
-
-    document = measure_personalize(output, load(data, notice=output.say), workers)
-    if output.json:
-        output.print_document(document)
-        return
-    print_personalize(output, document)
-
-
-@bench.command()
-@click.argument("recipe_path", metavar="RECIPE", type=click.Path(path_type=Path))
-@click.option("--data", metavar="NAME|PATH", help="In place of the recipe's.")
-@click.option("--by", type=click.Choice(["person", "split"]), default="person", show_default=True)
-@click.option("--shots", type=click.IntRange(1), default=10, show_default=True, help="Of the new class.")
-@click.option(
-    "--own", type=click.IntRange(1), default=10, show_default=True, help="Of each old class, before."
-)
-@click.option("--score", type=click.Choice(["nearest", "logp"]), default="nearest", show_default=True)
-@click.option("--validation", is_flag=True, help="On what settings are chosen on.")
-@click.option("--workers", type=int, help="Processes; default: one a core.")
-@common_options
-@pass_output
-def classes(
-    output: Output, /, recipe_path: Path, data: str | None, workers: int | None, **options: Any
-) -> None:
-    """A class that RECIPE's network never saw, each in turn: from a few samples, and unknown before."""
-    from edgehff import recipe as recipes
-    from edgehff.bench import classes as measured
-    from edgehff.data.sources import load
-
-    recipe = recipes.load(recipe_path)
-    whole = load(data or recipe.data, notice=output.say)
-    by_person = options.pop("by") == "person"
-    p = measured.Protocol(**options)
-    total = whole.n_classes * (measured.FOLDS if by_person else 1)
-    found = _last(output, measured.run(whole, recipe, by_person, p, workers), total, "classes")
-    document = {"data": whole.name, "recipe": str(recipe_path), **options, **found}
-    if output.json:
-        output.print_document(document)
-        return
-    output.table(
-        f"{whole.name}: {found['cases']} cases, {p.shots} samples of the new class",
-        ("new class", "on it", "old before", "old after", "drop", "flagged before", "false alarms"),
-        [
-            (line["class"], *(f"{100 * line[name]:.1f}" for name in _CLASS_COLUMNS))
-            for line in [*(c for c in found["per_class"] if len(c) > 1), found | {"class": "mean"}]
-        ],
-    )
+bench.add_command(personalize)
+bench.add_command(classes)
 
 
 @bench.command()
@@ -111,11 +42,13 @@ def core(
     data, document = load("digits"), {}
     if part in ("digits", "all"):
         n = seeds or 10
-        document["digits"] = _last(output, measured.digits(data, n, with_float, workers), 5 * n, "digits")
+        document["digits"] = last_of(output, measured.digits(data, n, with_float, workers), 5 * n, "digits")
     if part in ("stability", "all"):
         n = seeds or 5
         runs = 2 * len(measured.ABLATIONS) * n
-        document["stability"] = _last(output, measured.stability(data, n, steps, workers), runs, "stability")
+        document["stability"] = last_of(
+            output, measured.stability(data, n, steps, workers), runs, "stability"
+        )
     if output.json:
         output.print_document(document)
         return
@@ -197,7 +130,7 @@ def backprop(
     whole = load(recipe.data, notice=output.say)
     events = measured.run(recipe, whole, seeds, device)
     total = len(measured.WAYS) * seeds * recipe.pretrain.epochs
-    document = _last(output, events, total, "passes")
+    document = last_of(output, events, total, "passes")
     if output.json:
         output.print_document(document)
         return
@@ -240,60 +173,6 @@ def depth(output: Output) -> None:
             for r in document["rows"]
         ],
     )
-
-
-def measure_personalize(output: Output, data: Any, workers: int | None = None) -> dict[str, Any]:
-    """Run the benchmark with a progress bar; the summary, with seconds."""
-    from edgehff.bench import personalize as measured
-
-    began = time.perf_counter()
-    summary = _last(output, measured.run(data, workers=workers), 5, "folds of people")
-    return {"data": data.name, **summary, "seconds": time.perf_counter() - began}
-
-
-def print_personalize(output: Output, document: dict[str, Any]) -> None:
-    """The table of the README."""
-    results = document["results"]
-
-    def row(label: str, name: str) -> tuple[str, ...]:
-        r = results[name]
-        low, high = r["interval"]
-        return (
-            label,
-            f"{100 * r['mean']:.1f}",
-            f"{100 * r['worst']:.0f}",
-            f"{100 * low:.1f} to {100 * high:.1f}",
-        )
-
-    rows = [
-        row(f"{arith}, {label}", f"{arith}_{key}")
-        for arith in ("int16", "int8")
-        for key, label in RESULT_NAMES.items()
-    ]
-    rows += [row(f"int16, last layer alone, {key}", f"last_layer_{key}") for key in ("shuffled", "recording")]
-    rows += [
-        row("logistic regression, trained on the other people", "regression_unseen"),
-        row("logistic regression, trained on own first series", "regression_own"),
-    ]
-    output.table(
-        f"{document['people']} unseen people, accuracy on their second series, %",
-        ("", "mean", "worst person", "95 % interval"),
-        rows,
-    )
-    chosen = "; ".join(
-        f"{s['segments']} segment(s), {s['prototypes_per_class']} prototype(s)" for s in document["settings"]
-    )
-    output.say(f"chosen inside the training folds: {chosen}")
-    output.say(f"took {document['seconds']:.0f} s on this machine")
-
-
-def _last(output: Output, events: Iterator[dict[str, Any]], total: int, what: str) -> dict[str, Any]:
-    last: dict[str, Any] = {}
-    with output.progress(total, what) as bar:
-        for event in events:
-            last = event
-            bar.update()
-    return last
 
 
 def _print_digits(output: Output, d: dict[str, Any]) -> None:

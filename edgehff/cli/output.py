@@ -182,3 +182,13 @@ def _is_number(cell: str) -> bool:
     return cell.replace(",", "").replace(".", "", 1).replace("%", "").strip().lstrip(
         "-"
     ).isdigit() or cell in ("", "-")
+
+
+def last_of(output: Output, events: Iterator[dict[str, Any]], total: int, what: str) -> dict[str, Any]:
+    """The last of a bench's documents; each of the others moves a progress bar."""
+    last: dict[str, Any] = {}
+    with output.progress(total, what) as bar:
+        for event in events:
+            last = event
+            bar.update()
+    return last

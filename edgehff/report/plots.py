@@ -77,7 +77,7 @@ def write(
         truth, said = [names[i] for i in rows.y[at]], [names[i] for i in answers[at]]
         found = maps.layer_maps(exact, rows.x[at], answers[at])
         figures["maps"] = maps_figure(maps.input_maps(exact, rows.x[at]), found, truth, said)
-    return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+    return [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
 
 def plain(name: str) -> str:
@@ -272,7 +272,7 @@ def _bar(figure: Figure, image: Any, axes: Axes, text: str) -> None:
     bar.ax.tick_params(labelsize=8)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
     """The picture as a PNG file, in place of one that was there. InputError where that cannot be."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for it

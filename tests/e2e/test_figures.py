@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgehff.bench import core as bench
-from edgehff.bench import personalize
+from edgehff.bench import one_pass
 from edgehff.cli.main import main
 from edgehff.data.sources import load
 from edgehff.train.metrics import bootstrap_interval
@@ -66,18 +66,18 @@ def test_the_demo_states_worst_person_and_interval(demo):
 def test_unseen_people_pick_no_setting():
     """Other labels in the unseen people's second series leave every setting as it is."""
     data = load("emg-gestures")
-    people = personalize.people_with_both(data)[:9]
+    people = one_pass.people_with_both(data)[:9]
     data = data.rows(np.isin(data.group, people))
-    unseen = personalize.folds_by_person(people, 3, 0)[0]
-    chosen = personalize.choose(
+    unseen = one_pass.folds_by_person(people, 3, 0)[0]
+    chosen = one_pass.choose(
         data.rows(~np.isin(data.group, unseen)), [p for p in people if p not in unseen], 0
     )
-    fold = personalize.run_fold(data, people, unseen, 0)
+    fold = one_pass.run_fold(data, people, unseen, 0)
     assert fold["settings"]["rates"] == chosen.rates
     other = np.array(data.y)
     second = np.isin(data.group, unseen) & data.is_test
     other[second] = (other[second] + 1) % 6
-    poisoned = personalize.run_fold(
+    poisoned = one_pass.run_fold(
         type(data)(data.name, data.x, other, data.class_names, data.group, data.is_test), people, unseen, 0
     )
     assert poisoned["settings"] == fold["settings"]

@@ -64,7 +64,7 @@ def test_names_are_drawn_as_they_are(plots, tmp_path):
     assert names[0] == r"\$\broken\$"
     assert names[1:3] == ["tab?and?line", "x" * 17 + "\u2026"]
     figure = plots.confusion_figure(np.eye(4, dtype=np.int64), names)
-    path = plots._save(figure, tmp_path / "a.png")  # neither an error of mathtext nor a warning of fonts
+    path = plots.save(figure, tmp_path / "a.png")  # neither an error of mathtext nor a warning of fonts
     assert path.read_bytes()[:4] == b"\x89PNG"
 
 
@@ -149,4 +149,4 @@ def test_a_folder_that_cannot_be_written_is_told(plots, tmp_path):
             plots.prepare(folder)
     (tmp_path / "layers.png").mkdir()
     with pytest.raises(InputError, match=r"cannot write .*layers\.png"):
-        plots._save(plots.layers_figure(["4"], [0.5], 0.5), tmp_path / "layers.png")
+        plots.save(plots.layers_figure(["4"], [0.5], 0.5), tmp_path / "layers.png")
