@@ -120,7 +120,7 @@ class _Session:
 class NearestMean:
     """The nearest class mean, by cosine; the factory's mean of a class counts as so many samples."""
 
-    settings = grid(of=("x", "u"), factory_counts=(3, 10, 30, 100))
+    settings = grid(of=("x", "u"), factory_counts=(1, 3, 10, 30, 100))
 
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
@@ -199,7 +199,7 @@ class _Neighbors:
 class River:
     """river's softmax regression on what the factory's last layer sees."""
 
-    settings = grid(lr=(0.001, 0.003, 0.01, 0.03, 0.1))
+    settings = grid(lr=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03))
     FACTORY_LR, FACTORY_PASSES = 0.03, 2
 
     def __init__(self, factory: Factory) -> None:
@@ -270,7 +270,7 @@ class _TorchLearner:
 class Head:
     """A linear classifier in float32, by backpropagation, on what the last layer sees; with memory."""
 
-    settings = grid(lr=(0.001, 0.003, 0.01, 0.03, 0.1))
+    settings = grid(lr=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3))
     FACTORY_LR, FACTORY_PASSES, FACTORY_BATCH = 0.01, 20, 64
 
     def __init__(self, factory: Factory) -> None:
@@ -301,7 +301,7 @@ class Head:
 class Backprop:
     """The whole network in float32, trained and personalized end to end by backpropagation; with memory."""
 
-    settings = grid(lr=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3))
+    settings = grid(lr=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0))
 
     def __init__(self, factory: Factory) -> None:
         from edgehff.bench.torch_models import backprop_network

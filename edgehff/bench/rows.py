@@ -100,7 +100,8 @@ def _drawn(data: Dataset, own: int) -> NDArray[np.int64]:
 def continual(after: list[tuple[int, NDArray[np.float64]]]) -> dict[str, float]:
     """ACC, BWT and forgetting of classes that came in blocks; what is tested is each class's accuracy.
 
-    after: of each block the class that was learned in it, and the accuracy of every class after it.
+    after: of each block the class that was learned in it, and the accuracy of every class after it,
+    nan for classes that are not tested.
 
     Forgetting of a class is its accuracy when it had last been learned less that at the end, of all classes
     but the one learned last, and BWT its negative: StreamForgetting and StreamBWT of Avalanche, a class an
@@ -108,6 +109,10 @@ def continual(after: list[tuple[int, NDArray[np.float64]]]) -> dict[str, float]:
     """
     learned_last, end = after[-1]
     first = dict(after)
-    lost = [float(value[label] - end[label]) for label, value in first.items() if label != learned_last]
+    lost = [
+        float(value[label] - end[label])
+        for label, value in first.items()
+        if label != learned_last and not np.isnan(end[label])
+    ]
     forgetting = float(np.mean(lost)) if lost else 0.0
     return {"acc": float(np.nanmean(end)), "bwt": -forgetting, "forgetting": forgetting}

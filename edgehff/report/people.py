@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from edgehff.report.plots import DPI, save
 
@@ -47,9 +47,11 @@ def figure_of(document: dict[str, Any]) -> Figure:
     _axes(seen, "samples of the person, learned in recording order", "by samples seen")
     seen.set_ylabel("accuracy on the person's later samples", fontsize=11)
     seen.yaxis.set_major_formatter(PercentFormatter(decimals=0, symbol=" %"))
-    _axes(ram, "KiB of RAM, memory of samples and all", f"by bytes, after all {n:.0f} samples")
+    _axes(ram, "KiB of RAM, kept samples included", f"by bytes, after all {n:.0f} samples")
     ram.set_xscale("log")
+    ram.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ram.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    ram.xaxis.set_minor_formatter(NullFormatter())
     seen.legend(fontsize=10, frameon=False, loc="lower right")
     figure.suptitle(f"{document['data']}: {people} unseen people, mean and 95 % interval", fontsize=13)
     return figure

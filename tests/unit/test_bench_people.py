@@ -87,6 +87,11 @@ def test_forgetting_is_counted_as_avalanche_does():
     assert found["acc"] == pytest.approx(0.7)
 
 
+def test_a_class_that_is_not_tested_counts_for_nothing():
+    after = [(0, np.array([0.9, np.nan])), (1, np.array([0.5, np.nan])), (0, np.array([0.8, np.nan]))]
+    assert continual(after) == {"acc": 0.8, "bwt": -0.0, "forgetting": 0.0}
+
+
 def test_the_nearest_mean_moves_as_far_as_its_samples_weigh(factory, person):
     values, y = factory.rows.x.astype(float), factory.rows.y
     means = np.array([values[y == c].mean(axis=0) for c in range(3)])
