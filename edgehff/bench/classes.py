@@ -1,13 +1,13 @@
 """A class that the factory never saw: learned from a few samples, and unknown before that.
 
-Every class is held out in turn. The network is trained without it, and all that follows goes through a
-session. Thresholds and settings come from rows that no figure is measured on.
+Every class is held out in turn, and added alone. The network is trained without it, and all that follows goes
+through a session. Thresholds and settings come from rows that no figure is measured on.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -30,8 +30,10 @@ from edgehff.train.metrics import accuracy
 FOLDS = 5
 VALIDATION = (0,)
 """The folds of people that settings may be chosen on."""
-LAST = 1.0 / 9
-"""Without people: the last part of the training rows of each class, for thresholds and for validation."""
+NINTH = 9
+"""Without people: each ninth training row of a class, from the fifth on, is for thresholds and validation."""
+GROUPS = 10
+"""Without people: at most so many networks are trained, each without all new classes of its group."""
 
 
 @dataclass(frozen=True)
@@ -51,80 +53,89 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Case:
-    """One new class for one user: the rows that the user gives, and those that the answers are tested on."""
+class New:
+    """One new class: the samples that a user gives, and those that the answers are tested on."""
 
-    own: Dataset
+    label: int
     shots: NDArray[Any]
-    old: Dataset
-    new: NDArray[Any]
+    tested: NDArray[Any]
 
 
-def without(data: Dataset, label: int) -> Dataset:
-    """The rows of all classes but one, numbered anew."""
-    rows = data.rows(data.y != label)
-    names = tuple(name for i, name in enumerate(data.class_names) if i != label)
-    return replace(rows, y=(rows.y - (rows.y > label)).astype(np.uint16), class_names=names)
+def without(data: Dataset, labels: Sequence[int]) -> Dataset:
+    """The rows of all other classes, numbered anew."""
+    kept = [c for c in range(data.n_classes) if c not in labels]
+    rows = data.rows(np.isin(data.y, kept))
+    number = np.searchsorted(kept, rows.y).astype(np.uint16)
+    return replace(rows, y=number, class_names=tuple(data.class_names[c] for c in kept))
 
 
-def measure(network: Network, case: Case) -> dict[str, float]:
-    """One session: the user's own samples, then the new class's; accuracies, and what was unknown."""
+def measure(network: Network, own: Dataset, old: Dataset, new: Sequence[New]) -> dict[int, dict[str, float]]:
+    """One user: the own samples of old classes, then each new class alone; what is answered, by new class.
+
+    own: learned first.  old: tested before and after.
+    """
     session = PersonalSession(network, memory_bytes=MEMORY_BYTES)
-    for x, y in zip(case.own.x, case.own.y, strict=True):
+    for x, y in zip(own.x, own.y, strict=True):
         session.learn_one(x, int(y))
-    before = accuracy(session.predict(case.old.x), case.old.y)
-    false_alarms = np.mean([session.answer_one(x).unknown for x in case.old.x])
-    flagged = np.mean([session.answer_one(x).unknown for x in case.new])
-    number = session.add_class("the new one")
-    for x in case.shots:
-        session.learn_one(x, number)
-    return {
-        "new": float(np.mean(session.predict(case.new) == number)),
-        "before": before,
-        "after": accuracy(session.predict(case.old.x), case.old.y),
-        "false_alarms": float(false_alarms),
-        "flagged": float(flagged),
-    }
+    before = accuracy(session.predict(old.x), old.y)
+    false_alarms = float(np.mean([session.answer_one(x).unknown for x in old.x]))
+    session.snapshot()
+    found = {}
+    for case in new:
+        flagged = np.mean([session.answer_one(x).unknown for x in case.tested])
+        number = session.add_class("the new one")
+        for x in case.shots:
+            session.learn_one(x, number)
+        found[case.label] = {
+            "new": float(np.mean(session.predict(case.tested) == number)),
+            "before": before,
+            "after": accuracy(session.predict(old.x), old.y),
+            "false_alarms": false_alarms,
+            "flagged": float(flagged),
+        }
+        session.rollback()
+    return found
 
 
-def of_people(data: Dataset, recipe: Recipe, label: int, fold: int, p: Protocol) -> list[dict[str, float]]:
+Found = list[tuple[int, dict[str, float]]]
+
+
+def of_people(data: Dataset, recipe: Recipe, labels: Sequence[int], fold: int, p: Protocol) -> Found:
     """A fold's people, unseen by the network: own rows of the first series, tested on the second."""
     assert data.group is not None
     assert data.is_test is not None
     unseen = folds_by_person(people_with_both(data), FOLDS, 0)[fold]
-    others = without(data.rows(~np.isin(data.group, unseen)), label)
+    others = without(data.rows(~np.isin(data.group, unseen)), labels)
     network = calibrate(trained(recipe, others), others, p.score, p.false_alarms, p.own).network
-    found = []
+    found: Found = []
     for person in unseen:
         own = data.rows((data.group == person) & ~data.is_test)
         later = data.rows((data.group == person) & data.is_test)
-        if not (own.y == label).any() or not (later.y == label).any():
-            continue
-        shots = _some(own.x[own.y == label], p.shots, seed=person)
-        case = Case(
-            _first(without(own, label), p.own), shots, without(later, label), later.x[later.y == label]
-        )
-        found.append(measure(network, case))
+        new = [
+            New(c, _some(own.x[own.y == c], p.shots, seed=person), later.x[later.y == c])
+            for c in labels
+            if (own.y == c).any() and (later.y == c).any()
+        ]
+        known = _first(without(own, labels), p.own)
+        found += measure(network, known, without(later, labels), new).items()
     return found
 
 
-def of_split(data: Dataset, recipe: Recipe, label: int, p: Protocol) -> list[dict[str, float]]:
+def of_split(data: Dataset, recipe: Recipe, labels: Sequence[int], p: Protocol) -> Found:
     """Data without people: own rows and shots are training rows; a part of those sets the threshold."""
     if data.is_test is None:
         raise DataError(f"{data.name} marks no test rows", hint="edgehff data show NAME")
     rows, test = data.rows(~data.is_test), data.rows(data.is_test)
-    last = np.zeros(len(rows), np.bool_)
+    is_held = np.zeros(len(rows), np.bool_)
     for c in range(data.n_classes):
-        own = np.flatnonzero(rows.y == c)
-        last[own[len(own) - max(1, round(LAST * len(own))) :]] = True
-    train, held = rows.rows(~last), rows.rows(last)
-    known = without(train, label)
-    network = _calibrated(trained(recipe, known), known, without(held, label), p)
+        is_held[np.flatnonzero(rows.y == c)[NINTH // 2 :: NINTH]] = True
+    train, held = rows.rows(~is_held), rows.rows(is_held)
+    known = without(train, labels)
+    network = _calibrated(trained(recipe, known), known, without(held, labels), p)
     tested = held if p.validation else test
-    shots = _some(train.x[train.y == label], p.shots, seed=label)
-    own_rows = known.rows(shuffled(len(known), seed=label))
-    case = Case(_first(own_rows, p.own), shots, without(tested, label), tested.x[tested.y == label])
-    return [measure(network, case)]
+    new = [New(c, _some(train.x[train.y == c], p.shots, seed=c), tested.x[tested.y == c]) for c in labels]
+    own = _first(known.rows(shuffled(len(known), seed=labels[0])), p.own)
+    return list(measure(network, own, without(tested, labels), new).items())
 
 
 def _calibrated(network: Network, train: Dataset, held: Dataset, p: Protocol) -> Network:
@@ -149,34 +160,57 @@ def _some(x: NDArray[Any], n: int, seed: int) -> NDArray[Any]:
 
 
 def _job(
-    data: Dataset, recipe: Recipe, label: int, fold: int | None, p: Protocol
-) -> tuple[int, int | None, list[dict[str, float]]]:
-    found = of_split(data, recipe, label, p) if fold is None else of_people(data, recipe, label, fold, p)
-    return label, fold, found
+    data: Dataset, recipe: Recipe, labels: Sequence[int], fold: int | None, p: Protocol
+) -> tuple[Sequence[int], int | None, Found]:
+    if fold is None:
+        return labels, fold, of_split(data, recipe, labels, p)
+    return labels, fold, of_people(data, recipe, labels, fold, p)
+
+
+def groups(n_classes: int) -> list[list[int]]:
+    """New classes that share a network: few each alone, many dealt to groups."""
+    if n_classes <= GROUPS:
+        return [[label] for label in range(n_classes)]
+    order = shuffled(n_classes, seed=0).tolist()
+    return [sorted(order[k::GROUPS]) for k in range(GROUPS)]
 
 
 def run(
     data: Dataset, recipe: Recipe, by_person: bool, p: Protocol, workers: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yields {"class": ..., "fold": ...} as classes are done, and last the summary.
+    """Yields {"classes": ..., "fold": ...} as networks are done, and last the summary.
 
     by_person: unseen people, in folds; else the data's own split. Summary: the means over all cases, and of
     each class. Drop is old classes' accuracy before less after.
     """
-    chosen = [k for k in range(FOLDS) if (k in VALIDATION) == p.validation]
-    folds: list[int | None] = [*chosen] if by_person else [None]
-    jobs = [(label, fold) for label in range(data.n_classes) for fold in folds]
+    jobs = plan(data.n_classes, by_person, p)
     recipe = recipe.replace(unknown=UnknownRecipe())
-    done: dict[int, list[dict[str, float]]] = {label: [] for label in range(data.n_classes)}
+    done: Found = []
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(_job, data, recipe, label, fold, p) for label, fold in jobs]
+        waiting = [pool.submit(_job, data, recipe, labels, fold, p) for labels, fold in jobs]
         for job in as_completed(waiting):
-            label, fold, found = job.result()
-            done[label] += found
-            yield {"class": data.class_names[label], "fold": fold}
-    cases = [case for label in sorted(done) for case in done[label]]
-    per_class = [_mean(done[label]) | {"class": data.class_names[label]} for label in sorted(done)]
-    yield {"cases": len(cases), **_mean(cases), "per_class": per_class}
+            labels, fold, found = job.result()
+            done += found
+            yield {"classes": [data.class_names[c] for c in labels], "fold": fold}
+    done.sort(key=lambda one: one[0])
+    per_class = [
+        _mean([case for c, case in done if c == label]) | {"class": data.class_names[label]}
+        for label in range(data.n_classes)
+    ]
+    yield {"cases": len(done), **_mean([case for _, case in done]), "per_class": per_class}
+
+
+def plan(n_classes: int, by_person: bool, p: Protocol) -> list[tuple[list[int], int | None]]:
+    """The networks to be trained: without which classes, and which fold of people.
+
+    On validation, of many classes the first group alone is measured, and else all others.
+    """
+    of_classes = groups(n_classes)
+    if by_person:
+        return [(g, k) for g in of_classes for k in range(FOLDS) if (k in VALIDATION) == p.validation]
+    if n_classes > GROUPS:
+        of_classes = of_classes[:1] if p.validation else of_classes[1:]
+    return [(g, None) for g in of_classes]
 
 
 def _mean(cases: list[dict[str, float]]) -> dict[str, float]:

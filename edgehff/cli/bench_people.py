@@ -9,6 +9,8 @@ import click
 
 from edgehff.cli.output import Output, common_options, last_of, pass_output
 
+MOST_CLASSES = 20
+"""Lines of a table; --json has all."""
 _CLASS_COLUMNS = ("new", "before", "after", "drop", "flagged", "false_alarms")
 
 
@@ -160,17 +162,18 @@ def classes(
     whole = load(data or recipe.data, notice=output.say)
     by_person = options.pop("by") == "person"
     p = measured.Protocol(**options)
-    total = whole.n_classes * (measured.FOLDS if by_person else 1)
-    found = last_of(output, measured.run(whole, recipe, by_person, p, workers), total, "classes")
+    total = len(measured.plan(whole.n_classes, by_person, p))
+    found = last_of(output, measured.run(whole, recipe, by_person, p, workers), total, "networks")
     document = {"data": whole.name, "recipe": str(recipe_path), **options, **found}
     if output.json:
         output.print_document(document)
         return
+    each = [line for line in found["per_class"] if len(line) > 1]
     output.table(
         f"{whole.name}: {found['cases']} cases, {p.shots} samples of the new class",
         ("new class", "on it", "old before", "old after", "drop", "flagged before", "false alarms"),
         [
             (line["class"], *(f"{100 * line[name]:.1f}" for name in _CLASS_COLUMNS))
-            for line in [*(c for c in found["per_class"] if len(c) > 1), found | {"class": "mean"}]
+            for line in [*each[:MOST_CLASSES], found | {"class": "mean"}]
         ],
     )

@@ -194,7 +194,7 @@ def _from_stream(output: Output, session: PersonalSession, options: dict[str, An
     from edgehff.personalize.watchdog import Watchdog
 
     tally = Tally()
-    reasons: list[str] = []
+    first_reason = ""
     with (
         _page(output, session, options) as live,
         output.progress(None, "learning") as bar,
@@ -209,12 +209,13 @@ def _from_stream(output: Output, session: PersonalSession, options: dict[str, An
             tally.count(event)
             if live is not None:
                 live.take(event)
-            reasons += _told(output, session, event, tally, options["answers"])
+            reason = _told(output, session, event, tally, options["answers"])
+            first_reason = first_reason or reason
             bar.update()
     n_refused = sum(tally.refused.values())
     if n_refused and not tally.learned and not tally.answered:
         raise DataError(
-            f"nothing in the stream could be used: {n_refused} refused; {reasons[0]}",
+            f"nothing in the stream could be used: {n_refused} refused; {first_reason}",
             hint='give one sample a line: v1,...,vn,label or {"x": [...], "label": 3}',
         )
     if n_refused > MAX_TOLD:
@@ -225,13 +226,14 @@ def _from_stream(output: Output, session: PersonalSession, options: dict[str, An
     return tally.to_dict()
 
 
-def _told(output: Output, session: PersonalSession, event: Event, tally: Tally, answers: str) -> list[str]:
-    """Print what an event is worth; returns the reason of a refusal."""
+def _told(output: Output, session: PersonalSession, event: Event, tally: Tally, answers: str) -> str:
+    """Print what an event is worth; returns the reason of a refusal, "" for others."""
     import json
 
     from edgehff.personalize.run import Answered, Learned, Refused, Saved
 
     line: dict[str, Any] = {}
+    reason = ""
     if isinstance(event, Refused):
         reason = f"{event.where}: {event.reason}"
         if sum(tally.refused.values()) <= MAX_TOLD:
@@ -253,7 +255,7 @@ def _told(output: Output, session: PersonalSession, event: Event, tally: Tally, 
     elif isinstance(event, Answered) and not output.json:
         output.print_text("unknown" if event.answer.unknown else line["answer"])
         sys.stdout.flush()
-    return [reason] if isinstance(event, Refused) else []
+    return reason
 
 
 def _watched(stream: Iterator[Came], watchdog: Watchdog, tally: Tally) -> Iterator[Came]:

@@ -1,7 +1,7 @@
-"""Memory and disk of a long session: soak.py FOLDER MODEL SAMPLES.
+"""Memory and disk of a long session: soak.py FOLDER MODEL SAMPLES [BAD].
 
-A real `edgehff personalize --store` reads binary records from a pipe, half of them labeled, some of them bad;
-its resident memory and its store are looked at 200 times. Prints one JSON document; the first tenth is
+A real `edgehff personalize --store` reads binary records from a pipe, half of them labeled, each BADth (100) of
+no class; its resident memory and its store are looked at 200 times. Prints one JSON document; the first tenth is
 warm-up.
 """
 
@@ -33,17 +33,17 @@ def size_of(store):
     return total
 
 
-def records(n, rng):
-    """n binary records; every other one has a label."""
+def records(n, rng, bad=100):
+    """n binary records; every other one has a label, each bad-th one that is none."""
     data = np.empty((n, 2 + WIDTH), np.uint8)
     labels = np.where(np.arange(n) % 2, 0xFFFF, np.arange(n) % 3).astype("<u2")
-    labels[7::100] = 999  # no class: refused
+    labels[7::bad] = 999  # no class: refused
     data[:, :2] = labels.view(np.uint8).reshape(n, 2)
     data[:, 2:] = rng.integers(0, 256, (n, WIDTH), np.uint8)
     return data.tobytes()
 
 
-def main(folder, model, samples):
+def main(folder, model, samples, bad=100):
     """Feed, look, and print."""
     rng = np.random.default_rng(0)
     store = folder / "store"
@@ -58,7 +58,7 @@ def main(folder, model, samples):
     began, looks, batch = time.monotonic(), [], samples // LOOKS
     for _ in range(LOOKS):
         for start in range(0, batch, 1000):
-            process.stdin.write(records(min(1000, batch - start), rng))
+            process.stdin.write(records(min(1000, batch - start), rng, bad))
         process.stdin.flush()
         looks.append((*resident_kib(process.pid), size_of(store)))
     out, _ = process.communicate(timeout=600)
@@ -74,4 +74,4 @@ def main(folder, model, samples):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:]))

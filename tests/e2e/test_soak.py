@@ -14,16 +14,20 @@ from edgehff.personalize.replay import replay
 SOAK = Path(__file__).with_name("soak.py")
 
 
-@pytest.mark.parametrize("samples", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
-def test_memory_and_store_stay_bounded(tmp_path, samples):
-    model = tmp_path / "model.safetensors"
+def soaked(folder, *arguments):
+    model = folder / "model.safetensors"
     file.save(small_network(), model)
     done = subprocess.run(
-        [sys.executable, SOAK, tmp_path, model, str(samples)],
+        [sys.executable, SOAK, folder, model, *map(str, arguments)],
         capture_output=True, text=True, timeout=3600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("samples", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_memory_and_store_stay_bounded(tmp_path, samples):
+    found = soaked(tmp_path, samples)
     assert found["exit_code"] == 0
     assert found["document"]["samples"] == samples // 2
     assert found["document"]["answers"] == samples // 2 - samples // 100
@@ -32,3 +36,10 @@ def test_memory_and_store_stay_bounded(tmp_path, samples):
     assert found["peak_kib"] < 60 * 1024
     assert found["store_bytes"] < (1 << 20) + 5 * (64 << 10)
     assert list(replay(tmp_path / "store"))[-1].place.sequence == found["document"]["events"]
+
+
+def test_what_is_refused_takes_no_memory(tmp_path):
+    samples = 40_000
+    found = soaked(tmp_path, samples, 2)
+    assert found["document"]["refused"]["sample"] > 0.4 * samples
+    assert found["grown_kib"] < 1024
