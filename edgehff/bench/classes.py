@@ -24,7 +24,7 @@ from edgehff.model.network import Network
 from edgehff.personalize.calibrate import calibrate
 from edgehff.personalize.session import MEMORY_BYTES, PersonalSession
 from edgehff.recipe import Recipe, UnknownRecipe
-from edgehff.train.local import trained
+from edgehff.train import local
 from edgehff.train.metrics import accuracy
 
 FOLDS = 5
@@ -59,6 +59,16 @@ class New:
     label: int
     shots: NDArray[Any]
     tested: NDArray[Any]
+
+
+def trained(recipe: Recipe, rows: Dataset) -> Network:
+    """An integer network; a recipe in float is quantized to int16."""
+    if recipe.arith != "float":
+        return local.trained(recipe, rows)
+    from edgehff.quantize.network import quantize
+    from edgehff.train import float as in_float
+
+    return quantize(in_float.trained(recipe, rows), "int16")
 
 
 def without(data: Dataset, labels: Sequence[int]) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgehff.core import Net, unit
 from edgehff.personalize.memory import Memory
@@ -10,16 +11,21 @@ from edgehff.recipe import lr_p_of
 
 SHOTS = 10
 """Samples of a new class that are learned so; then it learns as the others do."""
-TURNS, OTHERS, LR = 5, 5, 0.2
-"""Turns of all its samples, samples of others after each, and the rate of its prototypes."""
+TURNS, OTHERS, LR = 10, 8, 0.05
+"""Turns of all its samples, samples of others after each, and the rate of prototypes."""
+ENOUGH = 3
+"""Kept samples of each other class from which on the others' prototypes learn too."""
+_NOISE = 3, 10
+"""How far from a kept sample others are learned, as a share of its length: 3 to 10."""
 
 
 def imprint(net: Net, memory: Memory, label: int) -> None:
     """Make a class of its samples in memory: its prototypes become the mean of what the layers see.
 
-    Then its samples and those of other classes take turns, and its prototypes alone learn, so that they part
-    from the others': the mean alone takes samples from them. Weights and the others' prototypes stay, so that
-    each further sample begins anew from the mean. The caller sets net's rates again.
+    Then its samples and those of other classes take turns, in which prototypes alone learn, so that they
+    part: the mean alone takes samples from the others. Kept samples of the others are learned a little off
+    their place, as later ones will be. Where fewer than ENOUGH are kept of a class, the others' prototypes
+    stay: they would follow those few. Weights stay. The caller sets net's rates again.
     Source: imprinted weights, Qi, Brown, Lowe, CVPR 2018; the turns are ours.
     """
     shots = memory.rows(label)
@@ -27,14 +33,26 @@ def imprint(net: Net, memory: Memory, label: int) -> None:
         net.prototypes(i)[label] = unit(u.sum(axis=0, dtype=np.int32))
     others = np.arange(net.config.n_classes) != label
     layers = range(net.config.n_layers)
+    stay = min((memory.count(n) for n in memory.labels if n != label), default=0) < ENOUGH
     kept = [net.prototypes(i)[others] for i in layers]
     means = [net.norm_sum(i) for i in layers]
     net.set_rates(0, lr_p_of(LR))
-    for _ in range(TURNS if len(shots) > 1 else 2 * TURNS):
-        for shot in shots:
+    for turn in range(TURNS if len(shots) > 1 else 2 * TURNS):
+        for n, shot in enumerate(shots):
             rows, labels = memory.draw(OTHERS, without=label)
+            rows = about(rows, seed=turn * SHOTS + n)
             net.train(np.concatenate([shot[None], rows]), np.array([label, *labels], np.uint16))
-            for i in layers:
+            for i in layers if stay else ():
                 net.prototypes(i)[others] = kept[i]
     for i in layers:
         net.set_norm_sum(i, means[i])
+
+
+def about(rows: NDArray[np.int16], seed: int) -> NDArray[np.int16]:
+    """Unit vectors near unit vectors, Q14, shape (n, width); the same for a seed on every machine."""
+    n, width = rows.shape
+    words = np.random.PCG64(seed).random_raw(-(-n * width // 8)).astype("<u8")
+    noise = words.view(np.int8)[: n * width].reshape(n, width).astype(np.int32)
+    near, far = _NOISE
+    moved = [unit(far * row.astype(np.int32) + near * unit(e)) for row, e in zip(rows, noise, strict=True)]
+    return np.array(moved, np.int16).reshape(n, width)

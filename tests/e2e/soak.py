@@ -1,8 +1,8 @@
 """Memory and disk of a long session: soak.py FOLDER MODEL SAMPLES [BAD].
 
-A real `edgehff personalize --store` reads binary records from a pipe, half of them labeled, each BADth (100) of
-no class; its resident memory and its store are looked at 200 times. Prints one JSON document; the first tenth is
-warm-up.
+A real `edgehff personalize --store` reads binary records from a pipe, half of them labeled, each BADth (100)
+of no class; its resident memory and its store are looked at 200 times. Prints one JSON document; the first
+tenth is warm-up.
 """
 
 import json

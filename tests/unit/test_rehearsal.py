@@ -13,13 +13,14 @@ from personal import small_network
 from edgehff.core import unit
 from edgehff.data.dataset import from_arrays
 from edgehff.data.sources import load
-from edgehff.personalize.imprint import SHOTS
+from edgehff.personalize.imprint import SHOTS, about
 from edgehff.personalize.memory import Memory, from_int8, hashed, to_int8
 from edgehff.personalize.session import PersonalSession
 from edgehff.recipe import Recipe
 from edgehff.train.local import trained
 
 WIDTH = 20
+GOLDEN = [-326, -295, 3449, 7018, -5548, -5114]
 
 
 def vector(seed: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
@@ -130,9 +131,12 @@ def test_four_kept_samples_are_learned_after_each_new_one() -> None:
     assert session.network().step == network.step + first + 9 * 5
 
 
-def test_a_new_class_leaves_what_the_others_have_to_the_bit() -> None:
+@pytest.mark.parametrize(("rows_a_class", "others_learn"), [(2, False), (3, True), (12, True)])
+def test_a_new_class_changes_no_weight_and_few_kept_samples_no_prototype(
+    rows_a_class: int, others_learn: bool
+) -> None:
     network = small_network()
-    session = PersonalSession(network, memory_bytes=20_000)
+    session = PersonalSession(network, memory_bytes=4 * rows_a_class * 400)
     rows = np.random.default_rng(1).integers(-99, 99, (40, 400)).astype(np.int8)
     for n, x in enumerate(rows[:30]):
         session.learn_one(x, n % 3)
@@ -142,9 +146,20 @@ def test_a_new_class_leaves_what_the_others_have_to_the_bit() -> None:
         session.learn_one(x, "new")
     for old, now in zip(before.layers, session.network().layers, strict=True):
         assert np.array_equal(now.weight, old.weight)
-        assert np.array_equal(now.prototypes[:3], old.prototypes[:3])
+        assert np.array_equal(now.prototypes[:3], old.prototypes[:3]) is not others_learn
         assert not np.array_equal(now.prototypes[3], old.prototypes[3])
         assert now.norm_sum == old.norm_sum
+
+
+def test_others_are_learned_a_little_off_their_place() -> None:
+    rows = np.array([vector(n) for n in range(30)])
+    near = about(rows, seed=5)
+    cosines = (rows.astype(float) * near).sum(axis=1) / 16384**2
+    assert np.abs(np.linalg.norm(near, axis=1) / 16384 - 1).max() < 0.001
+    assert abs(np.median(cosines) - 1 / np.hypot(1, 0.3)) < 0.03
+    assert near.tolist() == about(rows, seed=5).tolist() != about(rows, seed=6).tolist()
+    assert about(rows[:0], seed=5).shape == (0, WIDTH)
+    assert about(vector(1)[None], seed=1)[0, :6].tolist() == GOLDEN  # stores depend on these bits
 
 
 def test_a_class_is_learned_from_few_samples_and_the_others_stay(tmp_path: Path) -> None:
