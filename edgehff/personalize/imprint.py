@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehff.core import Net, unit
-from edgehff.personalize.memory import Memory
+from edgehff.personalize.memory import SHOTS, Memory
 from edgehff.recipe import lr_p_of
 
-SHOTS = 10
-"""Samples of a new class that are learned so; then it learns as the others do."""
 TURNS, OTHERS, LR = 10, 8, 0.05
 """Turns of all its samples, samples of others after each, and the rate of prototypes."""
 ENOUGH = 3
@@ -20,7 +18,7 @@ _NOISE = 3, 10
 
 
 def imprint(net: Net, memory: Memory, label: int) -> None:
-    """Make a class of its samples in memory: its prototypes become the mean of what the layers see.
+    """Make a class of its first SHOTS samples, which memory has: its prototypes become the mean of what the layers see.
 
     Then its samples and those of other classes take turns, in which prototypes alone learn, so that they
     part: the mean alone takes samples from the others. Kept samples of the others are learned a little off

@@ -20,9 +20,9 @@ from edgehff.model.float_network import joined
 from edgehff.model.network import Network
 from edgehff.personalize.drift import PageHinkley
 from edgehff.personalize.guard import CHECK_EVERY, HELD_EVERY, Guard
-from edgehff.personalize.imprint import SHOTS, imprint
+from edgehff.personalize.imprint import imprint
 from edgehff.personalize.journal import ID_BYTES, NO_ID, Kind, Record
-from edgehff.personalize.memory import Memory
+from edgehff.personalize.memory import SHOTS, Memory
 from edgehff.personalize.openworld import Familiarity
 from edgehff.recipe import Recipe, lr_p_of, lr_w_of
 
@@ -169,7 +169,7 @@ class Learner:
         if self.guard is not None and came % HELD_EVERY == HELD_EVERY - 1:
             self.guard.held.keep(x[0], label, n_classes)
         elif label >= self._n_factory and came < SHOTS and self.memory.n_rows:
-            self.memory.keep(x[0], label, n_classes)
+            self.memory.keep(x[0], label, n_classes, young=True)
             imprint(self.net, self.memory, label)
             self._set_rates()
         else:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from edgehff.core import unit
 from edgehff.model.document import Tensors
 
+SHOTS = 10
+"""Samples of a new class that are kept whatever its part is, while there is room: an eighth of all."""
 _U64 = (1 << 64) - 1
 
 
@@ -66,13 +68,27 @@ class Memory:
         return len(self._rows.get(label, ()))
 
     def bound(self, n_classes: int) -> int:
-        """Rows that a class may have."""
-        return self.n_rows // max(n_classes, 1)
+        """Rows that a class may have; room for a new one is left."""
+        most, young = self.n_rows // max(n_classes, 1), self._young
+        return most if most >= young else (self.n_rows - young) // n_classes
 
-    def keep(self, x: NDArray[np.int16], label: int, n_classes: int) -> None:
-        """Take an encoded sample in, or leave it, so that all that came have the same chance to be there."""
+    @property
+    def _young(self) -> int:
+        return min(SHOTS, self.n_rows // 8)
+
+    def keep(self, x: NDArray[np.int16], label: int, n_classes: int, young: bool = False) -> None:
+        """Take an encoded sample in, or leave it, so that all that came have the same chance to be there.
+
+        young: the class is new, and has the room for one that is; it is taken from one that had it before.
+        """
         most = self.bound(n_classes)
         rows = self._rows.setdefault(label, [])
+        if young:
+            for other, held in self._rows.items():
+                if other != label:
+                    del held[most:]
+            most = max(most, self._young)
+        del rows[most:]
         seen = self._seen[label] = self._seen.get(label, 0) + 1
         if len(rows) < most:
             rows.append(to_int8(x))

@@ -13,8 +13,8 @@ from personal import small_network
 from edgehff.core import unit
 from edgehff.data.dataset import from_arrays
 from edgehff.data.sources import load
-from edgehff.personalize.imprint import SHOTS, about
-from edgehff.personalize.memory import Memory, from_int8, hashed, to_int8
+from edgehff.personalize.imprint import about
+from edgehff.personalize.memory import SHOTS, Memory, from_int8, hashed, to_int8
 from edgehff.personalize.session import PersonalSession
 from edgehff.recipe import Recipe
 from edgehff.train.local import trained
@@ -59,6 +59,27 @@ def test_it_holds_no_more_than_its_budget_and_each_class_its_part() -> None:
     empty.keep(vector(1), 0, 2)
     assert len(empty) == 0
     assert [part.shape for part in empty.draw(4)] == [(0, WIDTH), (0,)]
+
+
+def test_a_new_class_has_room_among_many() -> None:
+    """Of 100 classes each has one row, a new one its first ten, and never are there more than the budget."""
+    memory = Memory(120 * WIDTH, WIDTH)
+    for n in range(300):
+        memory.keep(vector(n), n % 100, 100)
+    assert {memory.count(c) for c in range(100)} == {1}
+    memory.fit(range(101))
+    for n in range(SHOTS):
+        memory.keep(vector(n), 100, 101, young=True)
+        assert memory.count(100) == n + 1
+        assert len(memory) <= 120
+    assert memory.rows(100).tolist() == [from_int8(to_int8(vector(n))).tolist() for n in range(SHOTS)]
+    memory.fit(range(102))
+    memory.keep(vector(1), 101, 102, young=True)
+    assert (memory.count(100), memory.count(101)) == (1, 1)
+    for n in range(SHOTS):
+        memory.keep(vector(n), 100, 102, young=True)
+    memory.keep(vector(1), 100, 102)
+    assert memory.count(100) == 1
 
 
 def test_all_that_came_have_the_same_chance() -> None:
