@@ -9,7 +9,7 @@ from edgehff.core import Net, unit
 from edgehff.personalize.memory import SHOTS, Memory
 from edgehff.recipe import lr_p_of
 
-TURNS, OTHERS, LR = 10, 8, 0.05
+TURNS, OTHERS, LR = 10, 8, 0.1
 """Turns of all its samples, samples of others after each, and the rate of prototypes."""
 ENOUGH = 3
 """Kept samples of each other class from which on the others' prototypes learn too."""
