@@ -18,7 +18,7 @@ _NOISE = 3, 10
 
 
 def imprint(net: Net, memory: Memory, label: int) -> None:
-    """Make a class of its first SHOTS samples, which memory has: its prototypes become the mean of what the layers see.
+    """Make a class of its first SHOTS samples: its prototypes become the mean of what the layers see of them.
 
     Then its samples and those of other classes take turns, in which prototypes alone learn, so that they
     part: the mean alone takes samples from the others. Kept samples of the others are learned a little off

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgehff.errors import CheckFailed
 from edgehff.personalize import journal
-from edgehff.personalize.journal import Place, Record
+from edgehff.personalize.drift import ALARM
+from edgehff.personalize.journal import Kind, Place, Record
 from edgehff.personalize.layout import CHECKPOINT, MANIFEST, Manifest, journal_path, read_state, state_path
 from edgehff.personalize.learner import Learner
 
@@ -39,11 +40,29 @@ class Replayed:
     trailing_bytes: int
 
 
-def replay(folder: Path) -> Iterator[Proved | Record | Replayed]:
+Drifts = dict[str, list[tuple[int, float, bool]]]
+"""Of each class that was learned: its samples so far, bits that drift has summed up, whether it alarmed."""
+
+
+def follow(drifts: Drifts, record: Record, learner: Learner) -> None:
+    """Note how a class drifted; for `replay`'s seen."""
+    if record.kind is not Kind.LEARN:
+        return
+    name, test = learner.names[record.label], learner.drift[record.label]
+    course = drifts.setdefault(name, [])
+    alarmed = test.alarms > 0 and test.at == learner.learned[record.label]
+    course.append((learner.learned[record.label], (ALARM if alarmed else test.risen) / 65536, alarmed))
+
+
+def replay(
+    folder: Path, seen: Callable[[Record, Learner], None] | None = None
+) -> Iterator[Proved | Record | Replayed]:
     """Make the state of a store again from the oldest that it keeps; nothing in the folder is changed.
 
     Gives each record, what was proved on the way, and the end. A store that is in use is read as far as it is
     written.
+
+    seen: called with each record and the learner that has done it.
 
     Raises:
         StoreError: there is no store, or a file is torn, altered or missing.
@@ -63,6 +82,8 @@ def replay(folder: Path) -> Iterator[Proved | Record | Replayed]:
         yield from _proved(kept, learner, place)
         for record, at in journal.read(path, manifest.store_id, place):
             learner.apply(record)
+            if seen is not None:
+                seen(record, learner)
             place = at
             yield record
             yield from _proved(kept, learner, place)

@@ -4,11 +4,16 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from commands import document, run
 from personal import NAMES, save_three_classes
+
+from edgehff.model import file
+from edgehff.personalize import replay as audit
+from edgehff.personalize.session import PersonalSession
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +190,26 @@ def test_a_calibrated_model_answers_unknown(tmp_path, model, data, capsys):
     assert out == "unknown\n"
     code, _, err = run(capsys, "calibrate", model, "--data", data)
     assert code == 2
+
+
+@pytest.mark.plot
+def test_replay_draws_where_a_class_drifted(tmp_path, model, capsys):
+    """After 40 samples of one class come others' under its label: the plot's data has the alarm."""
+    pytest.importorskip("matplotlib")
+    with PersonalSession.open(tmp_path / "s", file.load(model)) as session:
+        right = 25 * np.repeat([1, 1], 6)
+        for n in range(90):
+            session.learn_one((right if n < 40 else -right).astype(np.int8), 0)
+        alarms = session.metrics()["classes"][0]
+    drifts: audit.Drifts = {}
+    list(audit.replay(tmp_path / "s", partial(audit.follow, drifts)))
+    course = drifts[NAMES[0]]
+    assert [n for n, _, _ in course] == list(range(1, 91))
+    marked = [n for n, _, alarmed in course if alarmed]
+    assert len(marked) == alarms["drifts"] > 0
+    assert marked[-1] == alarms["drifted_at"]
+    assert marked[0] > 40
+    picture = tmp_path / "drift.png"
+    r = document(capsys, "replay", tmp_path / "s", "--plot", picture)
+    assert r["plot"] == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")

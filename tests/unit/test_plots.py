@@ -150,3 +150,41 @@ def test_a_folder_that_cannot_be_written_is_told(plots, tmp_path):
     (tmp_path / "layers.png").mkdir()
     with pytest.raises(InputError, match=r"cannot write .*layers\.png"):
         plots.save(plots.layers_figure(["4"], [0.5], 0.5), tmp_path / "layers.png")
+
+
+def test_drift_has_a_line_a_class_and_a_mark_an_alarm(plots):
+    drift = pytest.importorskip("edgehff.report.drift")
+
+    course = [(n, 20.0 if n == 3000 else n % 7, n == 3000) for n in range(1, 5001)]
+    many = {f"c{k}": course if k == 18 else course[:50] for k in range(20)}
+    axes = drift.figure_of(many, 20.0).axes[0]
+    lines = [line for line in axes.lines if len(line.get_xdata()) > 2]
+    assert len(lines) == 16
+    marks = [tuple(line.get_xdata()) for line in axes.lines if line.get_marker() == "v"]
+    assert marks.count((3000,)) == 1
+    assert marks.count(()) == 15
+    assert "16 of 20" in axes.get_title()
+    thinned = drift.thinned(course)
+    assert len(thinned) <= drift.MOST_POINTS
+    assert (3000, 20.0, True) in thinned
+    assert drift.figure_of({}, 20.0).axes[0].get_legend() is None
+
+
+def test_people_are_drawn_by_samples_and_by_bytes(plots):
+    people = pytest.importorskip("edgehff.report.people")
+
+    spread = {"mean": 0.9, "interval": [0.8, 0.95], "worst": 0.7}
+    curve = [{"samples": 0, "mean": 0.5}, {"samples": 10, "mean": 0.9}]
+    budgets = [{"memory_bytes": n, "ram_bytes": 2048 + n, **spread} for n in (0, 1024)]
+    method = {"ram_bytes": 4096, "recording": {**spread, "curve": curve}, "budgets": budgets}
+    document = {
+        "data": "d",
+        "people": 3,
+        "samples": 10.0,
+        "methods": {"a": method, "b": {**method, "budgets": []}},
+    }
+    seen, ram = people.figure_of(document).axes
+    assert [list(line.get_ydata()) for line in seen.lines] == [[50, 90], [50, 90]]
+    assert [len(box.lines[0].get_xdata()) for box in ram.containers] == [2, 1]
+    assert list(ram.containers[0].lines[0].get_xdata()) == [2, 3]
+    assert [text.get_text() for text in seen.get_legend().get_texts()] == ["a", "b"]
