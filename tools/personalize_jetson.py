@@ -14,8 +14,8 @@ from pathlib import Path
 
 from edgehff.errors import EdgehffError
 from edgehff.model import file
+from edgehff.personalize.sensors import camera, typed
 from edgehff.personalize.session import PersonalSession
-from edgehff.personalize.sources import camera, typed
 
 PICTURES = 10
 """That are learned under a name."""

@@ -14,8 +14,9 @@ from pathlib import Path
 from edgehff.data.stream import Item
 from edgehff.errors import EdgehffError
 from edgehff.model import file
+from edgehff.personalize.sensors import typed
 from edgehff.personalize.session import PersonalSession
-from edgehff.personalize.sources import Refusal, SerialPort, lines, typed
+from edgehff.personalize.sources import Refusal, SerialPort, lines
 
 
 def learn(session: PersonalSession, sample_id: str, word: str) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from edgehff.personalize.watchdog import Watchdog
     from edgehff.recipe import Recipe
 
+SOURCES = ("data", "stream", "watch", "serial", "camera", "microphone")
+"""Options that name where samples come from."""
 MAX_TOLD = 5
 """Refusals that are told one by one; the rest are counted."""
 MIN_TOKEN = 16
@@ -38,6 +40,12 @@ MIN_TOKEN = 16
 @click.option("--stream", type=click.Path(path_type=Path), help="Read samples from a file or a pipe.")
 @click.option("--watch", type=click.Path(path_type=Path), help="Read the files that are put into a folder.")
 @click.option("--serial", metavar="PORT", help="Read samples that a board writes on a serial line.")
+@click.option("--camera", metavar="DEVICE", help="Pictures of a camera (0), or a video file; extra camera.")
+@click.option(
+    "--microphone", metavar="DEVICE", help='Windows of raw sound; "" for the system\'s; extra microphone.'
+)
+@click.option("--rate", type=click.IntRange(1), default=16000, show_default=True, help="Of a microphone, Hz.")
+@click.option("--prompt", is_flag=True, help="A class typed on stdin is the label of the next ten samples.")
 @click.option("--baud", type=click.IntRange(1), default=115200, show_default=True)
 @click.option(
     "--format",
@@ -78,8 +86,8 @@ def personalize(output: Output, /, model: Path | None, store: Path | None, **opt
 
     From a data set it learns the training rows and is tested on the test rows, before and after. A stream
     (stdin, --stream, --watch, --serial) has a sample a line: v1,...,vn,label or {"x": [...], "label": ...,
-    "id": ...}. A line without a label is answered, not learned; {"id": ..., "label": ...} labels it later.
-    What cannot be used is counted and passed over.
+    "id": ...}; --camera and --microphone give samples without labels. A line without a label is answered, not
+    learned; {"id": ..., "label": ...} labels it later. What cannot be used is counted and passed over.
 
     MODEL itself is not changed. --store keeps what was learned through power loss, and goes on from there;
     then MODEL may be left out. -o saves a model file.
@@ -145,15 +153,19 @@ def _session(model: Path | None, store: Path | None, options: dict[str, Any]) ->
 def _learn(output: Output, session: PersonalSession, options: dict[str, Any]) -> dict[str, Any]:
     """Learn from what the options name; returns what was measured."""
     data = options["data"]
-    given = [k for k in ("data", "stream", "watch", "serial") if options[k] is not None]
+    given = [k for k in SOURCES if options[k] is not None]
     if len(given) > 1:
         raise click.UsageError(f"--{given[0]} and --{given[1]} name two sources; take one")
     if options["web"] is None and options["web_host"] is not None:
         raise click.UsageError("--web-host goes with --web PORT")
+    if options["prompt"] and data == "-":
+        raise click.UsageError("--prompt reads stdin: take samples from elsewhere")
     if data == "-" or given not in ([], ["data"]):
         return {"data": data or str(options[given[0]])} | _from_stream(output, session, options)
     if options["web"] is not None:
-        raise click.UsageError("--web goes with a stream: --data -, --stream, --watch or --serial")
+        raise click.UsageError(f"--web goes with a stream: --data -, or --{', --'.join(SOURCES[1:])}")
+    if options["prompt"]:
+        raise click.UsageError("--prompt goes with a stream that is not stdin")
     return _from_data(output, session, options)
 
 
@@ -268,8 +280,15 @@ def _stream(session: PersonalSession, options: dict[str, Any]) -> Iterator[Came]
     """The stream that the options name."""
     import numpy as np
 
-    from edgehff.personalize import sources
+    from edgehff.personalize import sensors, sources
 
+    if options["prompt"]:
+        return sensors.prompted(_stream(session, options | {"prompt": False}), sensors.typed())
+    if options["camera"] is not None:
+        return sensors.pictures(options["camera"], session.sample_shape)
+    if options["microphone"] is not None:
+        rate, name = options["rate"], options["microphone"]
+        return sensors.sounds(name, rate, session.sample_width, session.sample_dtype)
     width, dtype = session.sample_width, np.dtype(session.sample_dtype)
     if options["watch"] is not None:
         return sources.folder(options["watch"], sources.by_suffix(width, dtype))

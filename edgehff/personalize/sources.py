@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgehff.data.stream import Item, parse_line
-from edgehff.errors import DataError, InputError, MissingToolError, NoDeviceError
+from edgehff.errors import DataError, InputError, NoDeviceError
 
 MAX_LINE = 4 << 20
 """Bytes of a line."""
@@ -227,42 +223,3 @@ def parser(form: str, width: int, dtype: np.dtype[np.generic]) -> Parse:
     if form == "binary":
         return lambda source: records(source, width, dtype)
     return lambda source: lines(source, width)
-
-
-def typed() -> SimpleQueue[str]:
-    """The lines that are typed at the keyboard from now on, while samples come from elsewhere."""
-    words: SimpleQueue[str] = SimpleQueue()
-
-    def wait() -> None:
-        for line in sys.stdin:
-            words.put(line.strip())
-
-    Thread(target=wait, daemon=True).start()
-    return words
-
-
-def camera(device: str, width: int, height: int) -> Iterator[NDArray[np.uint8]]:
-    """Gray pictures of a camera, shape (height, width); a video's end ends them.
-
-    device: the camera's number, or a video file.
-
-    Raises:
-        MissingToolError: without opencv.
-        NoDeviceError: no such camera or video, or the camera gives no pictures any more.
-    """
-    try:
-        import cv2  # noqa: PLC0415 (an extra)
-    except ImportError as error:
-        raise MissingToolError("opencv is not installed", hint='pip install "edgehff[camera]"') from error
-    capture = cv2.VideoCapture(int(device) if device.isdigit() else device)
-    try:
-        n = 0
-        while (read := capture.read())[0]:
-            n += 1
-            gray = cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY)
-            picture = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
-            yield np.asarray(picture, np.uint8)
-        if n == 0 or device.isdigit():
-            raise NoDeviceError(f"camera {device} gives no picture", hint="ls /dev/video*")
-    finally:
-        capture.release()

@@ -29,10 +29,11 @@ def figure_of(drifts: Mapping[str, Course], alarm: float) -> Figure:
     axes = figure.add_subplot()
     for i, name in enumerate(shown):
         course = thinned(drifts[name])
-        style = {"color": COLORS[i % len(COLORS)], "linestyle": ("-", "--", ":")[i // len(COLORS) % 3]}
-        axes.plot([n for n, _, _ in course], [bits for _, bits, _ in course], label=plain(name), **style)
+        color, line = COLORS[i % len(COLORS)], ("-", "--", ":")[i // len(COLORS) % 3]
+        numbers, bits = [n for n, _, _ in course], [bits for _, bits, _ in course]
+        axes.plot(numbers, bits, color=color, linestyle=line, label=plain(name))
         alarms = [n for n, _, alarmed in drifts[name] if alarmed]
-        axes.plot(alarms, [alarm] * len(alarms), "v", color=style["color"], markersize=10)
+        axes.plot(alarms, [alarm] * len(alarms), "v", color=color, markersize=10)
     axes.axhline(alarm, color="black", linewidth=0.8, linestyle=(0, (6, 4)))
     axes.annotate("alarm", (1, alarm), (-4, 3), ("axes fraction", "data"), "offset points", ha="right")
     axes.set_ylim(0, 1.12 * alarm)

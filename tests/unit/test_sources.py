@@ -181,8 +181,3 @@ def test_a_serial_line(monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(follower)
     with pytest.raises(NoDeviceError, match="cannot open"):
         SerialPort("/dev/no-such-port", 115200)
-
-
-def test_a_camera_that_is_not_there_names_its_extra() -> None:
-    with pytest.raises(Exception, match=r"opencv is not installed|gives no picture"):
-        next(sources.camera("99", 8, 8))
