@@ -42,3 +42,24 @@ def test_a_swing_counts_in_the_frames_in_which_it_is(tool):
     swing = tool.frames(x)[0].reshape(13, 7, 6)[:, 3, 2]
     assert np.allclose(swing[:9], np.log(tool.FLOOR))
     assert (swing[9:] > -1).all()
+
+
+def test_gases_keep_their_sign_and_the_later_batches_are_tested(tool):
+    x = np.array([[0.0, np.e - 1, -(np.e**2 - 1)]] * 3, np.float32)
+    found = tool.gas({"X": x, "y": [0, 1, 2], "batch": np.array([2, 3, 9]), "class_names": ["a", "b", "c"]})
+    assert np.allclose(found["X"][0], [0, 1, -2])
+    assert found["is_test"].tolist() == [False, True, True]
+    assert found["group"].tolist() == [2, 3, 9]
+
+
+def test_the_last_five_drawings_of_a_character_are_tested(tool):
+    writer = np.tile(np.arange(20), 2)
+    found = tool.omniglot({"X": np.zeros((40, 28, 28)), "y": np.repeat([0, 1], 20), "writer": writer})
+    assert writer[found["is_test"]].tolist() == [15, 16, 17, 18, 19] * 2
+
+
+def test_exercises_are_frames_of_each_person(tool):
+    source = {"X": np.ones((4, 100, 6), np.float16), "y": [0, 1, 0, 1], "subject": [1, 1, 5, 5]}
+    found = tool.watch(source | {"is_test": [False, False, True, True], "class_names": ["a", "b"]})
+    assert found["X"].shape == (4, 9, 42)
+    assert found["group"] == [1, 1, 5, 5]
