@@ -10,6 +10,7 @@ from edgehff.bench.methods import METHODS, Factory, NearestMean, Neighbors, Sess
 from edgehff.bench.rows import Person, continual, divided, rows_of
 from edgehff.data.dataset import Dataset, from_arrays
 from edgehff.errors import DataError, InputError
+from edgehff.personalize.memory import to_int8
 from edgehff.recipe import PretrainRecipe, Recipe
 from edgehff.train.local import trained
 
@@ -121,7 +122,9 @@ def test_own_samples_take_the_factorys_places(factory, person):
     for i in range(len(person.first)):
         neighbors.learn(person.first, i)
         assert neighbors.predict(person.first.at(np.array([i])))[0] == person.first.y[i]
-    assert [len(rows) for rows in neighbors._rows] == [6, 6, 6]
+    own = [[to_int8(x).tolist() for x in person.first.x[person.first.y == c][-6:]] for c in range(3)]
+    held = [[to_int8(row).tolist() for row in rows] for rows in neighbors._rows]
+    assert [sorted(rows) for rows in held] == [sorted(rows) for rows in own]
 
 
 def test_the_summary_is_of_every_person(people):
@@ -139,6 +142,34 @@ def test_the_summary_is_of_every_person(people):
     assert [c["samples"] for c in ours["shuffled"]["curve"]] == [0, 5, 10, 20, 30]
     assert ours["shuffled"]["mean"] > ours["before"]
     assert all(setting in Session.settings for setting in ours["settings"])
+
+
+def test_how_far_edgehff_is_ahead_is_counted_by_person():
+    def fold(*ends):
+        courses = [bench.Course([(0, 0.5), (4, end)], [(0, np.array([end, 0.2]))], 100) for end in ends]
+        return {"setting": {}, "courses": dict.fromkeys(bench.ORDERS, courses), "budgets": {}}
+
+    by_fold = [
+        {"edgehff": fold(0.9, 0.7), "other": fold(0.8, 0.8)},
+        {"edgehff": fold(0.9), "other": fold(0.4)},
+    ]
+    found = bench.summary(by_fold, bench.Protocol(methods=("edgehff", "other")))
+    ahead = found["other"]["shuffled"]["edgehff_minus_it"]
+    assert ahead["mean"] == pytest.approx((0.1 - 0.1 + 0.5) / 3)
+    assert ahead["worst"] == pytest.approx(-0.1)
+    assert ahead["interval"] == pytest.approx([-0.1, 0.5])
+    assert found["other"]["before"] == 0.5
+    assert found["edgehff"]["recording"]["per_person"] == [0.9, 0.7, 0.9]
+
+
+def test_settings_are_chosen_by_a_network_that_saw_neither_fold(people, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        bench, "trained", lambda r, rows: seen.append(set(rows.group.tolist())) or trained(r, rows)
+    )
+    p = bench.Protocol(methods=("edgehff",), budgets=())
+    bench.run_fold(people, RECIPE, [0], [1], p)
+    assert seen == [{2, 3}, {1, 2, 3}]
 
 
 def test_tested_rows_pick_no_setting(people):

@@ -62,8 +62,11 @@ def test_it_holds_no_more_than_its_budget_and_each_class_its_part() -> None:
 
 
 def test_a_new_class_has_room_among_many() -> None:
-    """Of 100 classes each has one row, a new one its first ten, and never are there more than the budget."""
-    memory = Memory(120 * WIDTH, WIDTH)
+    """Of 100 classes each has one row, a new one its first ten, and never are there more than the budget.
+
+    Without room left for a new class, each of the 100 would have two.
+    """
+    memory = Memory(205 * WIDTH, WIDTH)
     for n in range(300):
         memory.keep(vector(n), n % 100, 100)
     assert {memory.count(c) for c in range(100)} == {1}
@@ -71,11 +74,15 @@ def test_a_new_class_has_room_among_many() -> None:
     for n in range(SHOTS):
         memory.keep(vector(n), 100, 101, young=True)
         assert memory.count(100) == n + 1
-        assert len(memory) <= 120
+        assert len(memory) <= 205
     assert memory.rows(100).tolist() == [from_int8(to_int8(vector(n))).tolist() for n in range(SHOTS)]
     memory.fit(range(102))
     memory.keep(vector(1), 101, 102, young=True)
     assert (memory.count(100), memory.count(101)) == (1, 1)
+    for n in range(SHOTS):
+        memory.keep(vector(n), 100, 102, young=True)
+    memory.keep(vector(1), 101, 102, young=True)
+    assert (memory.count(100), memory.count(101)) == (1, 2)
     for n in range(SHOTS):
         memory.keep(vector(n), 100, 102, young=True)
     memory.keep(vector(1), 100, 102)
@@ -150,6 +157,18 @@ def test_four_kept_samples_are_learned_after_each_new_one() -> None:
         session.learn_one(np.full(400, n + 1, np.int8), n % 3)
     first = 1  # there was nothing to rehearse yet
     assert session.network().step == network.step + first + 9 * 5
+
+
+def test_a_new_class_is_what_it_was() -> None:
+    """Stores depend on these bits: turns, their rate, how far from kept samples others are learned."""
+    session = PersonalSession(small_network(), memory_bytes=20_000)
+    rows = np.random.default_rng(1).integers(-99, 99, (16, 400)).astype(np.int8)
+    for n, x in enumerate(rows[:12]):
+        session.learn_one(x, n % 3)
+    session.add_class("new")
+    for x in rows[12:]:
+        session.learn_one(x, "new")
+    assert session.metrics()["state_crc32"] == "36fc1fb1"
 
 
 @pytest.mark.parametrize(("rows_a_class", "others_learn"), [(2, False), (3, True), (12, True)])
