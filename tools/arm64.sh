@@ -77,16 +77,32 @@ arm64() {
         exec env -i HOME=/srv LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin QEMU_RESERVED_VA="$limit" \
             chroot "$root" /qemu-aarch64-static "$@"' "$root" "$limit" "${@:2}"
 }
+"$python" - "$root/srv/new.csv" <<'PYTHON'
+import sys
+from edgehff.data.sources import load
+data = load("emg-gestures")
+rows = data.rows(data.group == 8)
+with open(sys.argv[1], "w") as stream:
+    for n, (x, y) in enumerate(zip(rows.x[:60], rows.y)):
+        print(*x.ravel(), "a new one" if n % 5 == 0 else y, sep=",", file=stream)
+PYTHON
 crc() { sed -n 's/.*"state_crc32": "\([0-9a-f]*\)".*/\1/p'; }
 session="personalize /srv/emg.safetensors --group 7 --store /srv/store --json"
+goes_on="personalize --store /srv/store --stream /srv/new.csv --new-classes --quiet --json"
 here=$(mktemp -d)
 trap 'rm -rf "$here"' EXIT
 host=$(cd "$here" && "$python" -m edgehff personalize "$repo/$model" --group 7 --store "$here/store" --json | crc)
+new=$(cd "$here" && "$python" -m edgehff personalize --store "$here/store" --stream "$root/srv/new.csv" --new-classes \
+    --quiet --json | crc)
 arm64 60 /usr/bin/python3 -c 'import platform; print(platform.machine(), platform.python_version())'
 arm64 60 /usr/bin/python3 /srv/tools/personalize_pi.py --help >/dev/null
 arm64 60 /usr/bin/python3 /srv/tools/personalize_jetson.py --help >/dev/null
 # shellcheck disable=SC2086
 arm=$(arm64 300 /usr/bin/python3 -m edgehff $session | crc)
+# shellcheck disable=SC2086
+arm_new=$(arm64 300 /usr/bin/python3 -m edgehff $goes_on | crc)
 replayed=$(arm64 300 /usr/bin/python3 -m edgehff replay /srv/store --json | crc | sort -u)
-echo "state_crc32: here $host, arm64 within $limit $arm, replayed there ${replayed//$'\n'/ }"
-[ -n "$host" ] && [ "$host" = "$arm" ] && [ "$host" = "$replayed" ]
+echo "state_crc32: here $host, arm64 within $limit $arm"
+echo "with a class that was new: here $new, arm64 $arm_new, replayed there ${replayed//$'\n'/ }"
+[ -n "$host" ] && [ "$host" = "$arm" ] && [ -n "$new" ] && [ "$new" != "$host" ]
+[ "$new" = "$arm_new" ] && [ "$new" = "$replayed" ]
