@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehff.bench.one_pass import folds_by_person, people_with_both
+from edgehff.bench.rows import folds_by_person, people_with_both
 from edgehff.data.dataset import Dataset
 from edgehff.data.split import shuffled
 from edgehff.errors import DataError

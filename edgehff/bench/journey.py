@@ -10,7 +10,7 @@ import numpy as np
 
 import edgehff
 from edgehff import recipe as recipes
-from edgehff.bench.one_pass import folds_by_person, people_with_both
+from edgehff.bench.rows import folds_by_person, people_with_both
 from edgehff.data.dataset import Dataset
 from edgehff.data.stream import samples
 from edgehff.errors import EdgehffError, MissingToolError

@@ -17,16 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehff.bench.baselines import SoftmaxRegression
+from edgehff.bench.rows import ORDERS, folds_by_person, in_order, people_with_both
 from edgehff.core import Net
 from edgehff.data.dataset import Dataset
-from edgehff.data.split import shuffled
-from edgehff.errors import DataError
 from edgehff.model.encoding import fit_encoding
 from edgehff.recipe import EncoderRecipe, Recipe, lr_p_of, lr_w_of
 from edgehff.train.local import trained
 from edgehff.train.metrics import accuracy, bootstrap_interval
 
-ORDERS = ("shuffled", "recording")
 BASE = Recipe(
     layers=(128, 64), scale=12.0, margin=0.1, gate=0.3, lr=0.2, lr_prototypes=0.1, lr_final=0.3, epochs=8
 )
@@ -53,8 +51,7 @@ class Person:
 
     def order(self, name: str) -> NDArray[np.int64]:
         """Row numbers of the first series as they come."""
-        n = len(self.y_first)
-        return shuffled(n, seed=1) if name == "shuffled" else np.arange(n)
+        return in_order(len(self.y_first), name)
 
 
 def after_one_pass(
@@ -67,19 +64,6 @@ def after_one_pass(
     at = person.order(order)
     own.train(person.x_first[at], person.y_first[at])
     return accuracy(own.predict(person.x_second), person.y_second)
-
-
-def people_with_both(data: Dataset) -> list[int]:
-    """The people who have learning and test rows."""
-    if data.group is None or data.is_test is None:
-        raise DataError(f"{data.name} has no people or no test rows", hint="edgehff data show emg-gestures")
-    return [int(p) for p in np.unique(data.group) if len(set(data.is_test[data.group == p])) == 2]
-
-
-def folds_by_person(people: list[int], n_folds: int, seed: int) -> list[list[int]]:
-    """The people dealt to folds in an order drawn from the seed."""
-    dealt = [people[i] for i in shuffled(len(people), seed)]
-    return [dealt[fold::n_folds] for fold in range(n_folds)]
 
 
 def _rows_of(data: Dataset, people: list[int]) -> NDArray[np.bool_]:

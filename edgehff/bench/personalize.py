@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehff.bench.methods import METHODS, Factory, Method, Setting
-from edgehff.bench.one_pass import folds_by_person
-from edgehff.bench.rows import ORDERS, Person, continual, divided, rows_of
+from edgehff.bench.rows import ORDERS, Person, continual, divided, folds_by_person, rows_of
 from edgehff.data.dataset import Dataset
 from edgehff.errors import DataError, InputError
 from edgehff.recipe import Recipe

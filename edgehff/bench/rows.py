@@ -19,6 +19,24 @@ FIRST, LAST = 0.6, 0.3
 is left out, as windows overlap."""
 
 
+def in_order(n: int, name: str) -> NDArray[np.int64]:
+    """The numbers of n rows in one of ORDERS."""
+    return shuffled(n, seed=1) if name == "shuffled" else np.arange(n)
+
+
+def people_with_both(data: Dataset) -> list[int]:
+    """The people who have learning and test rows."""
+    if data.group is None or data.is_test is None:
+        raise DataError(f"{data.name} has no people or no test rows", hint="edgehff data show emg-gestures")
+    return [int(p) for p in np.unique(data.group) if len(set(data.is_test[data.group == p])) == 2]
+
+
+def folds_by_person(people: list[int], n_folds: int, seed: int) -> list[list[int]]:
+    """The people dealt to folds in an order drawn from the seed."""
+    dealt = [people[i] for i in shuffled(len(people), seed)]
+    return [dealt[fold::n_folds] for fold in range(n_folds)]
+
+
 @dataclass(frozen=True)
 class Rows:
     """Samples of one person, or of the factory, in every form that somebody learns from.
@@ -56,8 +74,7 @@ class Person:
 
     def order(self, name: str) -> NDArray[np.int64]:
         """Row numbers of the first rows as they come."""
-        n = len(self.first)
-        return shuffled(n, seed=1) if name == "shuffled" else np.arange(n)
+        return in_order(len(self.first), name)
 
 
 def divided(data: Dataset, own: int | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
