@@ -40,6 +40,17 @@ def test_memory_and_store_stay_bounded(tmp_path, samples):
 
 def test_what_is_refused_takes_no_memory(tmp_path):
     samples = 40_000
-    found = soaked(tmp_path, samples, 2)
+    found = soaked(tmp_path, samples, "--bad", 2)
     assert found["document"]["refused"]["sample"] > 0.4 * samples
     assert found["grown_kib"] < 1024
+
+
+@pytest.mark.slow
+def test_a_page_takes_little_more(tmp_path):
+    pytest.importorskip("waitress")
+    samples = 1_000_000
+    found = soaked(tmp_path, samples, "--web")
+    assert found["page_answers"] > 100
+    assert found["document"]["answers"] == samples // 2 - samples // 100
+    assert found["grown_kib"] < 1024
+    assert found["peak_kib"] < 80 * 1024
