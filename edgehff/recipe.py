@@ -23,7 +23,7 @@ ARITHS = ("int8", "int16")
 """How the core keeps weights; a recipe may also say "float": trained in torch, quantized afterwards."""
 OPTIMIZERS = ("adam", "sgd")
 JOINS = ("sum_logp", "last", "weighted")
-UNKNOWN_SCORES = ("nearest", "logp")
+UNKNOWN_SCORES = ("nearest", "answer")
 FEATURES = ("mav", "rms", "wl")
 GATE_OFF = 65535
 
@@ -107,11 +107,13 @@ class AugmentRecipe:
     """How encoded maps of input_shape are changed while they are learned from, drawn from the seed.
 
     flip: half of them are mirrored from left to right.
+    warp: they are bent: parts of them move by up to so many pixels or frames, what lies between stretches.
     shift: they are moved by up to so many pixels or frames, zeros coming in.
     cutout: a square of this side (of a signal a stretch), laid anywhere, is set to zero.
     """
 
     flip: bool = False
+    warp: int = 0
     shift: int = 0
     cutout: int = 0
 
@@ -120,7 +122,7 @@ class AugmentRecipe:
 class UnknownRecipe:
     """When a sample is like nothing that the model knows; `edgehff calibrate` finds both.
 
-    score: "" for never; "nearest", a cosine to samples that were kept; "logp", the answer's log2-probability.
+    score: "" for never; "nearest", a cosine to samples that were kept; "answer", how sure the answer is.
     threshold: below it the answer is unknown.
     """
 
@@ -260,8 +262,8 @@ _PRETRAIN_RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, 65536),
     "epochs": (1, 100_000),
 }
-_UNKNOWN_RANGES: dict[str, tuple[float, float]] = {"threshold": (-1024, 1)}
-_AUGMENT_RANGES: dict[str, tuple[float, float]] = {"shift": (0, 65535), "cutout": (0, 65535)}
+_UNKNOWN_RANGES: dict[str, tuple[float, float]] = {"threshold": (-1024, 1024)}
+_AUGMENT_RANGES: dict[str, tuple[float, float]] = dict.fromkeys(("warp", "shift", "cutout"), (0, 65535))
 
 
 def _check(r: Recipe) -> None:
@@ -347,7 +349,7 @@ def _check_augmentation(r: Recipe) -> None:
                 f"augment.{name} = {str(value).lower()} changes maps, and the recipe names none",
                 hint="input_shape = [28, 28, 1] and [[conv]] tables",
             )
-    for name in ("shift", "cutout"):
+    for name in ("warp", "shift", "cutout"):
         value, width = getattr(r.augment, name), r.input_shape[1] if r.input_shape else 65536
         if value >= width:
             raise RecipeError(

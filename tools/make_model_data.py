@@ -15,6 +15,7 @@ EDGEHFF_DATA=OUT lets every command find them. SOURCE_FOLDER has of each:
 - gas_drift.npz, of UCI's Gas Sensor Array Drift: X (n, 128), features of 16 sensors; y, six gases; batch,
   from 1 in the order of months; class_names. OUT has sign(x) log(1 + |x|); group is the batch.
 - omniglot_small.npz, of Omniglot's small background sets: X (n, 28, 28), uint8; y, 242 characters; writer.
+  OUT has drawings as MNIST has digits: scaled to a longer side of 20, the middle of their ink in the middle.
 - cifar10_jpeg_packed.npz, of CIFAR-10 as JPEG: jpeg_train and jpeg_test, the files one after another without
   jpeg_header, which they share; off_train and off_test, where each begins; y_train, y_test; class_names.
 """
@@ -37,6 +38,8 @@ ACTIVITIES = 6
 FRAME, HOP = 32, 8
 TEST_WRITERS = 15
 """Omniglot's writers from this one on are test rows."""
+DRAWN = 20
+"""The longer side of a drawing after it was scaled; as MNIST's."""
 BANDS = (1, 2, 3, 5, 8, 12, 17)
 """Where bands begin, in multiples of 50 / FRAME Hz; the last number ends the last."""
 FACTORY_BATCHES = 2
@@ -91,8 +94,37 @@ def gas(source: Any) -> Arrays:
 
 
 def omniglot(source: Any) -> Arrays:
-    """242 characters of 8 alphabets, uint8 (4840, 28, 28)."""
-    return {"X": source["X"], "y": source["y"], "is_test": source["writer"] >= TEST_WRITERS}
+    """242 characters of 8 alphabets, uint8 (4840, 28, 28), each of one size and in the middle."""
+    return {
+        "X": np.stack([in_the_middle(image) for image in source["X"]]),
+        "y": source["y"],
+        "is_test": source["writer"] >= TEST_WRITERS,
+    }
+
+
+def in_the_middle(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A drawing, light on dark, whose longer side is DRAWN pixels and whose center of ink is the map's."""
+    ink = image > np.iinfo(np.uint8).max // 4
+    sides = [np.ptp(np.flatnonzero(ink.any(axis))) + 1 for axis in (1, 0)]
+    step = max(sides) / DRAWN
+    rows, columns = (
+        np.average(np.arange(n), weights=image.sum(axis, dtype=np.float64))
+        + step * (np.arange(n) - (n - 1) / 2)
+        for n, axis in zip(image.shape, (1, 0), strict=True)
+    )
+    drawn = _between(_between(image.astype(np.float64), rows).T, columns).T
+    found: NDArray[np.uint8] = np.rint(drawn).astype(np.uint8)
+    return found
+
+
+def _between(lines: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lines at fractional numbers, between their two neighbors; beyond the ends it is dark."""
+    padded = np.pad(lines, ((1, 1), (0, 0)))
+    at = np.clip(at + 1, 0, len(padded) - 1)
+    low = np.minimum(at.astype(int), len(padded) - 2)
+    part = (at - low)[:, None]
+    found: NDArray[np.float64] = padded[low] * (1 - part) + padded[low + 1] * part
+    return found
 
 
 def frames(x: NDArray[np.float64]) -> NDArray[np.float32]:

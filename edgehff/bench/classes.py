@@ -41,7 +41,7 @@ class Protocol:
     """What is held fixed.
 
     shots: samples of the new class.  own: samples of each old class that the session learns before.
-    score: of unknown samples, "nearest" or "logp"; false_alarms: the share that sets its threshold.
+    score: of unknown samples, "nearest" or "answer"; false_alarms: the share that sets its threshold.
     validation: measure on the rows and people that settings are chosen on.
     """
 

@@ -145,7 +145,7 @@ def _ahead(spread: dict[str, Any]) -> str:
 @click.option(
     "--own", type=click.IntRange(1), default=10, show_default=True, help="Of each old class, before."
 )
-@click.option("--score", type=click.Choice(["nearest", "logp"]), default="nearest", show_default=True)
+@click.option("--score", type=click.Choice(["nearest", "answer"]), default="nearest", show_default=True)
 @click.option("--validation", is_flag=True, help="On what settings are chosen on.")
 @click.option("--workers", type=int, help="Processes; default: one a core.")
 @common_options

@@ -18,10 +18,10 @@ from edgehff.cli.output import Output, common_options, pass_output
 @click.option("--data", metavar="NAME|PATH", help="Default: what the model was trained on.")
 @click.option(
     "--score",
-    type=click.Choice(["nearest", "logp"]),
+    type=click.Choice(["nearest", "answer"]),
     default="nearest",
     show_default=True,
-    help="nearest: to samples that a session keeps; logp: the answer's log2-probability.",
+    help="nearest: to samples that a session keeps; answer: how sure the answer is.",
 )
 @click.option(
     "--false-alarms",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgehff.train.events import EpochDone, Trained
 
 ENCODER_OPTIONS = ("features", "segments", "log", "center", "standardize")
-AUGMENT_OPTIONS = ("flip", "shift", "cutout")
+AUGMENT_OPTIONS = ("flip", "warp", "shift", "cutout")
 FLOAT_OPTIONS = ("optimizer", "batch_size", "weight_decay", "dropout")
 SHARED_OPTIONS = ("epochs", "lr", "lr_prototypes", "lr_final")
 """Set pretrain's field where arith is "float", and the recipe's own of that name elsewhere."""
@@ -55,6 +55,7 @@ SHARED_OPTIONS = ("epochs", "lr", "lr_prototypes", "lr_final")
 @click.option("--weight-decay", type=float, help="With float: of the weights.")
 @click.option("--dropout", type=float, help="With float: share of a layer's inputs.")
 @click.option("--flip/--no-flip", default=None, help="Mirror half of the maps.")
+@click.option("--warp", type=int, help="Bend maps by up to so many pixels or frames.")
 @click.option("--shift", type=int, help="Move maps by up to so many pixels or frames.")
 @click.option("--cutout", type=int, help="Set a square of this side of each map to zero.")
 @click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda", help="With float: of torch.")

@@ -50,7 +50,7 @@ def calibrate(
             hint="edgehff data show NAME says which rows there are",
         )
     threshold = float(np.quantile(rows, false_alarms))
-    return Calibration(_with(network, score, min(threshold, 1.0)), len(found), len(rows))
+    return Calibration(_with(network, score, threshold), len(found), len(rows))
 
 
 def _scores(network: Network, data: Dataset, per_class: int) -> Iterator[NDArray[np.float64]]:

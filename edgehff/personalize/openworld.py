@@ -11,14 +11,16 @@ from edgehff.recipe import UnknownRecipe
 
 NEAREST_ROWS = 16
 """Kept samples of each class that a sample is held against."""
-_ONE = {"nearest": 16384, "logp": 65536}
+_ONE = {"nearest": 16384, "answer": 65536}
 
 
 class Familiarity:
     """How familiar samples are: integers, more is nearer.
 
-    recipe.score: "nearest", the largest cosine of what the first layer sees to that of kept samples, for
-    models that meet one sensor and one body; "logp", the answer's joined log2-probability; "" for none.
+    recipe.score: "nearest", the largest cosine of what a layer's prototypes see to what they see of kept
+    samples, its mean over the layers, for models that meet one sensor and one body; "answer", the answer's
+    joined log2-probability and an eighth of its logit at the last layer: how it stands against the other
+    classes, and how near it is to its own; "" for none.
     """
 
     def __init__(self, recipe: UnknownRecipe) -> None:
@@ -26,7 +28,7 @@ class Familiarity:
         self._score = recipe.score
         self._one = _ONE.get(recipe.score, 1)
         self.threshold = round(recipe.threshold * self._one)
-        self._rows: NDArray[np.int32] | None = None
+        self._rows: list[NDArray[np.int32]] | None = None
 
     def __bool__(self) -> bool:
         """Whether the model has a score."""
@@ -37,18 +39,27 @@ class Familiarity:
         self._rows = None
 
     def of(self, net: Net, memory: Memory, x: NDArray[np.int16]) -> NDArray[np.int64]:
-        """The score of encoded samples, shape (n,): Q14 of "nearest", Q16 of "logp"."""
-        if self._score == "logp":
-            scores: NDArray[np.int64] = net.scores(x).max(axis=1).astype(np.int64)
-            return scores
+        """The score of encoded samples, shape (n,): Q14 of "nearest", Q16 of "answer"."""
+        return self._of_answers(net, x) if self._score == "answer" else self._to_kept(net, memory, x)
+
+    def _of_answers(self, net: Net, x: NDArray[np.int16]) -> NDArray[np.int64]:
+        scores = net.scores(x).astype(np.int64)
+        answer = scores.argmax(axis=1)[:, None]
+        logits = net.layer_scores(x)[:, -1].astype(np.int64)
+        found = np.take_along_axis(scores, answer, 1) + (np.take_along_axis(logits, answer, 1) >> 3)
+        return found[:, 0]
+
+    def _to_kept(self, net: Net, memory: Memory, x: NDArray[np.int16]) -> NDArray[np.int64]:
         if self._rows is None:
             rows = [memory.rows(label)[:NEAREST_ROWS] for label in memory.labels]
             kept = np.concatenate(rows) if rows else np.empty((0, x.shape[1]), np.int16)
-            self._rows = net.directions(kept)[0].astype(np.int32)
-        cosines = net.directions(x)[0].astype(np.int32) @ self._rows.T  # unit vectors: below 2^28.1
-        nearest: NDArray[np.int64] = np.max(cosines >> 14, axis=1, initial=-16384).astype(np.int64)
-        return nearest
+            self._rows = [seen.astype(np.int32) for seen in net.directions(kept)]
+        total = np.zeros(len(x), np.int64)
+        for seen, known in zip(net.directions(x), self._rows, strict=True):
+            cosines = seen.astype(np.int32) @ known.T  # unit vectors: below 2^28.1
+            total += np.max(cosines >> 14, axis=1, initial=-16384)
+        return total // len(self._rows)
 
     def as_float(self, score: int) -> float:
-        """The score as a cosine, or as a log2-probability."""
+        """The score as a cosine, or in bits."""
         return score / self._one

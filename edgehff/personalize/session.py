@@ -31,7 +31,7 @@ class Answer:
     """What a sample is taken for.
 
     label: the class's number.  unknown: the sample is like none of the classes, by the model's [unknown].
-    familiarity: the score behind that, a cosine or a log2-probability; None where the model has none.
+    familiarity: the score behind that, a cosine or bits; None where the model has none.
     """
 
     label: int

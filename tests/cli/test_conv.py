@@ -84,8 +84,8 @@ def test_what_changes_maps_has_options(torch, recipe, tmp_path, capsys):
 
     plain, settings = crc()
     assert (settings["flip"], settings["shift"], settings["cutout"]) == (False, 0, 0)
-    changed, settings = crc("--flip", "--shift", 1, "--cutout", 2)
-    assert (settings["flip"], settings["shift"], settings["cutout"]) == (True, 1, 2)
+    changed, settings = crc("--flip", "--warp", 1, "--shift", 1, "--cutout", 2)
+    assert settings == {"flip": True, "warp": 1, "shift": 1, "cutout": 2}
     assert changed != plain
 
 

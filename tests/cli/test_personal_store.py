@@ -175,8 +175,8 @@ def test_a_calibrated_model_answers_unknown(tmp_path, model, data, capsys):
     code, out, err = run(capsys, "calibrate", model, "--data", data, "-o", known, "--false-alarms", 10)
     assert code == 0, err
     assert "unknown below 0." in out
-    d = document(capsys, "calibrate", model, "--data", data, "-o", known, "--score", "logp")
-    assert (d["samples"], d["people"], d["score"]) == (60, 1, "logp")
+    d = document(capsys, "calibrate", model, "--data", data, "-o", known, "--score", "answer")
+    assert (d["samples"], d["people"], d["score"]) == (60, 1, "answer")
     strange = ",".join(["100", "-100"] * 6) + "\n"
     (tmp_path / "s.csv").write_text(csv(data, 60) + strange)
     document(capsys, "calibrate", model, "--data", data, "-o", known, "--false-alarms", 5)

@@ -2,7 +2,7 @@
 
 A real `edgehff personalize --store` reads binary records from a pipe, half of them labeled, each Nth (100) of
 no class; its resident memory and its store are looked at 200 times. With --web it serves its page too, whose
-data a thread asks for again and again, as a browser does. Prints one JSON document; the first tenth is warm-up.
+data a thread asks for again and again, as a browser does. Prints a JSON document; the first tenth is warm-up.
 """
 
 import argparse
@@ -65,7 +65,7 @@ class Page:
 
     def ask(self):
         while not self.ends.wait(0.1):
-            with contextlib.suppress(OSError), urllib.request.urlopen(self.url, timeout=10) as reply:
+            with contextlib.suppress(OSError), urllib.request.urlopen(self.url, timeout=10) as reply:  # noqa: S310
                 self.answers += bool(json.load(reply))
 
     def close(self):
@@ -101,6 +101,7 @@ def main(folder, model, samples, bad, web):
     after = looks[LOOKS // 10 :]
     sys.stdout.write(json.dumps({
         "samples": batch * LOOKS, "seconds": seconds, "exit_code": process.returncode,
+        "resident_kib": [rss for rss, _, _ in looks[:: LOOKS // 20]],
         "peak_kib": max(peak for _, peak, _ in looks),
         "grown_kib": max(rss for rss, _, _ in after) - after[0][0],
         "store_bytes": max(size for _, _, size in looks),

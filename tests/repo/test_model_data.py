@@ -54,8 +54,25 @@ def test_gases_keep_their_sign_and_the_later_batches_are_tested(tool):
 
 def test_the_last_five_drawings_of_a_character_are_tested(tool):
     writer = np.tile(np.arange(20), 2)
-    found = tool.omniglot({"X": np.zeros((40, 28, 28)), "y": np.repeat([0, 1], 20), "writer": writer})
+    blank = np.full((40, 28, 28), 255, np.uint8)
+    found = tool.omniglot({"X": blank, "y": np.repeat([0, 1], 20), "writer": writer})
     assert writer[found["is_test"]].tolist() == [15, 16, 17, 18, 19] * 2
+
+
+def test_drawings_are_of_one_size_and_in_the_middle(tool):
+    image = np.zeros((28, 28), np.uint8)
+    image[2:12, 20:24] = 255  # 10 high, 4 wide, in a corner
+    drawn = tool.in_the_middle(image)
+    assert (drawn.shape, drawn.dtype, drawn.max()) == ((28, 28), np.uint8, 255)
+    rows, columns = (np.flatnonzero((drawn > 127).any(axis)) for axis in (1, 0))
+    assert (rows[0], rows[-1]) == (4, 23)
+    assert (columns[0], columns[-1]) == (10, 17)
+    assert np.array_equal(drawn, drawn[::-1, ::-1])
+    heavy = image.copy()
+    heavy[2:12, 18:20] = 100  # a fainter stroke beside it pulls the middle, and is drawn too
+    rows, columns = (np.flatnonzero((tool.in_the_middle(heavy) > 50).any(axis)) for axis in (1, 0))
+    assert columns[0] + columns[-1] < 27
+    assert rows[0] + rows[-1] == 27
 
 
 def test_exercises_are_frames_of_each_person(tool):

@@ -60,6 +60,61 @@ def test_maps_move_by_at_most_shift_and_zeros_come_in(map_in):
     assert len(seen) == (25 if height > 1 else 5)
 
 
+def spots(map_in, *places):
+    """A map with round spots, and where their middles are found in maps: (n, 2) each."""
+    rows, columns = np.mgrid[: map_in[0], : map_in[1]]
+    plain = sum(np.exp(-((rows - r) ** 2 + (columns - c) ** 2) / 2) for r, c in places)
+    x = np.repeat((5000 * plain).astype(np.int16).reshape(1, -1), N, 0)
+
+    def middles(found):
+        for r, c in places:
+            near = (np.abs(rows - r) < 6) & (np.abs(columns - c) < 6)
+            weights = np.where(near, found.reshape(-1, *map_in[:2]), 0).astype(float)
+            yield np.stack([(weights * k).sum((1, 2)) / weights.sum((1, 2)) for k in (rows, columns)], 1)
+
+    return x, middles
+
+
+def test_maps_bend_smoothly():
+    map_in, places = (24, 30, 1), [(7, 8), (16, 22)]
+    x, middles = spots(map_in, *places)
+    found = Augmentation(recipe(map_in, warp=3))(x)
+    moved = [at - place for at, place in zip(middles(found), places, strict=True)]
+    for one in moved:
+        assert np.abs(one).max() < 3.2
+        assert (np.abs(one) > 1).mean() > 0.2
+        assert np.abs(one.mean(0)).max() < 0.25
+    together = np.corrcoef(np.concatenate(moved, 1).T)
+    assert np.abs(together[np.triu_indices(4, 1)]).max() < 0.25  # both ways, and far spots, by themselves
+    ramp = np.repeat(np.tile(100 * np.arange(30), 24).astype(np.int16)[None], N, 0)
+    inside = Augmentation(recipe(map_in, warp=3))(ramp).reshape(N, 24, 30)[:, 4:-4, 4:-4].astype(int)
+    assert max(np.abs(np.diff(inside, axis=axis)).max() for axis in (1, 2)) < 200  # no step, no fold
+    x, middles = spots(map_in, (11, 13), (11, 15))
+    near = list(middles(Augmentation(recipe(map_in, warp=3))(x)))
+    assert np.corrcoef(near[0][:, 0], near[1][:, 0])[0, 1] > 0.9
+
+
+def test_a_signal_bends_in_time_with_all_its_channels():
+    x = maps((1, 40, 3)).reshape(N, 40, 3)
+    x[:, :, 1], x[:, :, 2] = 0, 10 * x[:, :, 0]
+    found = Augmentation(recipe((1, 40, 3), warp=2))(x.reshape(N, -1)).reshape(N, 40, 3)
+    assert (found[:, :, 1] == 0).all()
+    assert np.abs(found[:, :, 2] - 10 * found[:, :, 0]).max() <= 20
+    assert not np.array_equal(found, x)
+
+
+def test_bent_maps_are_no_longer_than_they_were():
+    x = np.random.default_rng(2).normal(0, 1, (N, 10 * 10))
+    x[: N // 2] = np.where(np.arange(100) == 44, 1, 0)  # one pixel, which may stretch
+    x = (16384 * x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.int16)
+    x[: N // 4] //= -5000
+    found = Augmentation(recipe((10, 10, 1), warp=9))(x)
+    was, now = ((m.astype(np.int64) ** 2).sum(1) for m in (x, found))
+    assert (now <= was).all()
+    assert (now > 0.98 * was).any()
+    assert (np.abs(found).max(1) <= np.abs(x).max(1)).all()
+
+
 @pytest.mark.parametrize("map_in", [(6, 7, 2), (1, 12, 3)])
 def test_a_square_is_cut_out(map_in):
     gone = changed(map_in, cutout=3) == 0
@@ -77,7 +132,7 @@ def test_a_square_is_cut_out(map_in):
 
 
 def test_a_seed_says_what_happens_and_rows_are_drawn_for_one_by_one():
-    settings = {"flip": True, "shift": 2, "cutout": 2}
+    settings = {"flip": True, "warp": 1, "shift": 2, "cutout": 2}
     found = changed(**settings)
     assert np.array_equal(found, changed(**settings))
     other = Augmentation(recipe(**settings).replace(seed=6))(maps())
@@ -94,6 +149,8 @@ def test_a_seed_means_the_same_changes_on_every_machine():
     found = Augmentation(recipe(flip=True, shift=2, cutout=3))(x)
     assert np.array_equal(x, before)
     assert zlib.crc32(found.astype("<i2").tobytes()) == 0x73ED1680
+    bent = Augmentation(recipe(flip=True, warp=2))(x)
+    assert zlib.crc32(bent.astype("<i2").tobytes()) == 0x51FBD9B
 
 
 def test_what_nothing_is_said_of_stays_as_it_is():
@@ -102,14 +159,14 @@ def test_what_nothing_is_said_of_stays_as_it_is():
     assert Augmentation(recipe(cutout=1))
 
 
-@pytest.mark.parametrize(("name", "value"), [("flip", True), ("shift", 1), ("cutout", 2)])
+@pytest.mark.parametrize(("name", "value"), [("flip", True), ("warp", 1), ("shift", 1), ("cutout", 2)])
 def test_what_changes_maps_needs_maps(name, value):
     with pytest.raises(RecipeError, match=rf"augment\.{name} = .* names none") as caught:
         Recipe(augment=AugmentRecipe(**{name: value}))
     assert "input_shape" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["shift", "cutout"])
+@pytest.mark.parametrize("name", ["warp", "shift", "cutout"])
 def test_something_of_a_map_is_left(name):
     assert recipe(**{name: 6})
     with pytest.raises(RecipeError, match="leaves nothing of a map 7 wide"):
@@ -118,7 +175,7 @@ def test_something_of_a_map_is_left(name):
         recipe(**{name: -1})
 
 
-@pytest.mark.parametrize("setting", [{"flip": True}, {"shift": 1}, {"cutout": 3}])
+@pytest.mark.parametrize("setting", [{"flip": True}, {"warp": 1}, {"shift": 1}, {"cutout": 3}])
 def test_integers_learn_from_changed_maps(setting):
     digits = load("digits")
     rows = digits.rows(np.flatnonzero(~digits.is_test)[:300])

@@ -62,7 +62,7 @@ def test_the_network_is_trained_without_people_and_class(people, monkeypatch):
 @pytest.mark.parametrize("by_person", [True, False])
 def test_a_new_class_is_learned_and_counted(people, by_person):
     data = people if by_person else replace(people, group=None)
-    *steps, last = bench.run(data, RECIPE, by_person, bench.Protocol(score="logp"), workers=1)
+    *steps, last = bench.run(data, RECIPE, by_person, bench.Protocol(score="answer"), workers=1)
     assert len(steps) == (16 if by_person else 4)
     assert last["cases"] == (4 * 4 if by_person else 4)  # of six people two are in the fold to choose on
     assert last["new"] > 0.7
@@ -74,7 +74,7 @@ def test_a_new_class_is_learned_and_counted(people, by_person):
 
 def test_each_new_class_of_a_group_is_added_alone(people):
     """The second class finds the session as the first one did."""
-    p = bench.Protocol(score="logp", validation=True)
+    p = bench.Protocol(score="answer", validation=True)
     both = dict(bench.of_split(replace(people, group=None), RECIPE, [1, 3], p))
     assert both[1]["before"] == both[3]["before"]
     own = bench.without(people, [1, 3])

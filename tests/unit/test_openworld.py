@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from personal import small_network
+from personal import drawn, small_network
 
 from edgehff.data.dataset import from_arrays
 from edgehff.data.sources import load
@@ -37,7 +37,7 @@ def with_unknown(network: Network, score: str, threshold: float) -> Network:
     return Network(recipe, network.class_names, network.encoding, network.layers, network.step)
 
 
-@pytest.mark.parametrize(("score", "threshold"), [("nearest", 0.8), ("logp", -0.01)])
+@pytest.mark.parametrize(("score", "threshold"), [("nearest", 0.8), ("answer", -0.01)])
 def test_what_is_like_nothing_known_is_unknown(nine: Network, score: str, threshold: float) -> None:
     data = load("digits")
     later = data.rows(np.arange(len(data)) >= 1000)
@@ -59,13 +59,10 @@ def test_familiarity_is_what_it_says(nine: Network) -> None:
     same = session.answer_one(data.x[0])
     assert not same.unknown
     assert same.familiarity == pytest.approx(1.0, abs=0.02)  # int8 keeps it within that
-    logp = PersonalSession(with_unknown(nine, "logp", -4)).answer_one(data.x[0])
-    scores = nine.to_core().scores(nine.encode(data.x[:1]))
-    assert logp.familiarity == pytest.approx(scores.max() / BIT)
     assert PersonalSession(nine).answer_one(data.x[0]).familiarity is None
 
 
-@pytest.mark.parametrize("score", ["nearest", "logp"])
+@pytest.mark.parametrize("score", ["nearest", "answer"])
 def test_a_calibrated_model_calls_so_many_known_samples_unknown(nine: Network, score: str) -> None:
     data = load("digits")
     rows = data.rows(np.arange(len(data)) >= 1000)
@@ -86,10 +83,41 @@ def test_a_calibrated_model_calls_so_many_known_samples_unknown(nine: Network, s
         calibrate(nine, from_arrays("none", known.x, known.y), score)
 
 
+@pytest.fixture(scope="module")
+def two_layers() -> Network:
+    return trained(Recipe(layers=(24, 8), epochs=1), from_arrays("d", drawn(60, 3), np.arange(60) % 3))
+
+
+def test_how_sure_an_answer_is(two_layers: Network) -> None:
+    x = drawn(20, 1)
+    session = PersonalSession(with_unknown(two_layers, "answer", -4))
+    encoded, core = two_layers.encode(x), two_layers.to_core()
+    scores, logits = core.scores(encoded), core.layer_scores(encoded)[:, -1]
+    rows, answer = np.arange(20), scores.argmax(axis=1)
+    assert (logits.argmax(axis=1) != answer).any()  # of the answer, not of the last layer's own
+    wanted = (scores[rows, answer] + logits[rows, answer] / 8) / BIT
+    assert [session.answer_one(row).familiarity for row in x] == pytest.approx(wanted.tolist(), abs=1e-4)
+
+
+def test_nearest_is_the_mean_over_layers(two_layers: Network) -> None:
+    network = two_layers
+    session = PersonalSession(with_unknown(network, "nearest", 0.5), memory_bytes=32 << 10)
+    x = drawn(3, 0)
+    session.learn_one(x[0], 0)
+    session.learn_one(x[1], 1)
+    live = session.network()
+    seen = [d.astype(np.float64) for d in live.to_core().directions(live.encode(x))]
+    unit = [d / np.linalg.norm(d, axis=1, keepdims=True) for d in seen]
+    wanted = np.mean([(u[:2] @ u[2]).max() for u in unit])
+    assert len(unit) == 2
+    assert session.answer_one(x[2]).familiarity == pytest.approx(wanted, abs=0.02)  # kept in int8
+    assert abs(wanted - (unit[0][:2] @ unit[0][2]).max()) > 0.03
+
+
 def test_the_recipe_says_when(tmp_path: Path) -> None:
-    network = with_unknown(small_network(), "logp", -2.5)
+    network = with_unknown(small_network(), "answer", -2.5)
     file.save(network, tmp_path / "m.safetensors")
-    assert file.load(tmp_path / "m.safetensors").recipe.unknown == UnknownRecipe("logp", -2.5)
+    assert file.load(tmp_path / "m.safetensors").recipe.unknown == UnknownRecipe("answer", -2.5)
     assert "unknown" not in Recipe().to_dict()
     with pytest.raises(RecipeError, match=r"unknown\.score = 'near'"):
         Recipe(unknown=UnknownRecipe("near"))

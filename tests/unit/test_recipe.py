@@ -41,7 +41,7 @@ def test_tables_of_convolutions_and_back(tmp_path):
         "input_shape = [1, 40, 3]\n[[conv]]\nchannels = 8\nkernel = [1, 5]\npadding = [0, 2]\n"
         "stride = [1, 2]\n"
         '[[conv]]\nchannels = 8\nkind = "depthwise"\nkernel = 1\npadding = 0\npool = "mean"\n'
-        "pool_size = [1, 2]\ngrid = [1, 4]\n[augment]\nflip = true\nshift = 3\ncutout = 4\n",
+        "pool_size = [1, 2]\ngrid = [1, 4]\n[augment]\nflip = true\nwarp = 2\nshift = 3\ncutout = 4\n",
     )
     made = recipe.load(path)
     assert made == Recipe(
@@ -53,7 +53,7 @@ def test_tables_of_convolutions_and_back(tmp_path):
                 8, kind="depthwise", kernel=(1, 1), padding=(0, 0), pool="mean", pool_size=(1, 2), grid=(1, 4)
             ),
         ),
-        augment=AugmentRecipe(flip=True, shift=3, cutout=4),
+        augment=AugmentRecipe(flip=True, warp=2, shift=3, cutout=4),
     )
     assert recipe.from_dict(made.to_dict()) == made
     assert made.text == "8c1x5 stride1x2 -> 8dw1 mean1x2 grid1x4"

@@ -59,7 +59,7 @@ def trained(*arguments, by=train):
     return done.network
 
 
-@pytest.mark.parametrize("setting", [{"flip": True}, {"shift": 1}, {"cutout": 3}])
+@pytest.mark.parametrize("setting", [{"flip": True}, {"warp": 1}, {"shift": 1}, {"cutout": 3}])
 def test_maps_are_changed_while_they_are_learned_from_and_not_when_measured(parts, setting):
     rows = parts[0].rows(np.arange(200))
     augment = AugmentRecipe(**setting)
