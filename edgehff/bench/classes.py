@@ -41,14 +41,16 @@ class Protocol:
     """What is held fixed.
 
     shots: samples of the new class.  own: samples of each old class that the session learns before.
+    ways: old classes of one session, the network's others forgotten; 0 for all. Without people only.
     score: of unknown samples, "nearest" or "answer"; false_alarms: the share that sets its threshold.
     validation: measure on the rows and people that settings are chosen on.
     """
 
     shots: int = 10
     own: int = 10
+    ways: int = 0
     score: str = "nearest"
-    false_alarms: float = 0.06
+    false_alarms: float = 0.055
     validation: bool = False
 
 
@@ -79,12 +81,16 @@ def without(data: Dataset, labels: Sequence[int]) -> Dataset:
     return replace(rows, y=number, class_names=tuple(data.class_names[c] for c in kept))
 
 
-def measure(network: Network, own: Dataset, old: Dataset, new: Sequence[New]) -> dict[int, dict[str, float]]:
+def measure(
+    network: Network, own: Dataset, old: Dataset, new: Sequence[New], forgotten: Sequence[int] = ()
+) -> dict[int, dict[str, float]]:
     """One user: the own samples of old classes, then each new class alone; what is answered, by new class.
 
-    own: learned first.  old: tested before and after.
+    own: learned first.  old: tested before and after.  forgotten: classes that the user has not.
     """
     session = PersonalSession(network, memory_bytes=MEMORY_BYTES)
+    for label in forgotten:
+        session.forget_class(label)
     for x, y in zip(own.x, own.y, strict=True):
         session.learn_one(x, int(y))
     before = accuracy(session.predict(old.x), old.y)
@@ -141,23 +147,45 @@ def of_split(data: Dataset, recipe: Recipe, labels: Sequence[int], p: Protocol) 
         is_held[np.flatnonzero(rows.y == c)[NINTH // 2 :: NINTH]] = True
     train, held = rows.rows(~is_held), rows.rows(is_held)
     known = without(train, labels)
-    network = _calibrated(trained(recipe, known), known, without(held, labels), p)
+    users = episodes(known.n_classes, p.ways, seed=labels[0])
+    network = _calibrated(trained(recipe, known), known, without(held, labels), users, p)
     tested = held if p.validation else test
-    new = [New(c, _some(train.x[train.y == c], p.shots, seed=c), tested.x[tested.y == c]) for c in labels]
-    own = _first(known.rows(shuffled(len(known), seed=labels[0])), p.own)
-    return list(measure(network, own, without(tested, labels), new).items())
+    old, rows = without(tested, labels), known.rows(shuffled(len(known), seed=labels[0]))
+    found: Found = []
+    for k, classes in enumerate(users):
+        own, of_user = (d.rows(np.isin(d.y, classes)) for d in (rows, old))
+        new = [
+            New(c, _some(train.x[train.y == c], p.shots, seed=c), tested.x[tested.y == c])
+            for c in labels[k :: len(users)]
+        ]
+        if new:
+            forgotten = np.setdiff1d(np.arange(known.n_classes), classes).tolist()
+            found += measure(network, _first(own, p.own), of_user, new, forgotten).items()
+    return found
 
 
-def _calibrated(network: Network, train: Dataset, held: Dataset, p: Protocol) -> Network:
+def episodes(n_classes: int, ways: int, seed: int) -> list[NDArray[np.int64]]:
+    """So many classes for each user, no class twice, those left over for none; ways = 0: all for one."""
+    if not ways:
+        return [np.arange(n_classes)]
+    if ways > n_classes:
+        raise DataError(f"{ways} of {n_classes} old classes", hint="fewer --ways")
+    order = shuffled(n_classes, seed)
+    return [np.sort(order[start : start + ways]) for start in range(0, n_classes - ways + 1, ways)]
+
+
+def _calibrated(
+    network: Network, train: Dataset, held: Dataset, users: Sequence[NDArray[np.int64]], p: Protocol
+) -> Network:
     """The threshold of rows that the network was not trained on."""
-    both = replace(
-        train,
-        x=np.concatenate([train.x, held.x]),
-        y=np.concatenate([train.y, held.y]),
-        group=None,
-        is_test=np.arange(len(train) + len(held)) >= len(train),
-    )
-    return calibrate(network, both, p.score, p.false_alarms, p.own).network
+    user_of = np.full(train.n_classes, -1)
+    for k, classes in enumerate(users):
+        user_of[classes] = k
+    y = np.concatenate([train.y, held.y])
+    is_test = np.arange(len(y)) >= len(train)
+    both = replace(train, x=np.concatenate([train.x, held.x]), y=y, group=user_of[y], is_test=is_test)
+    both = both.rows(user_of[y] >= 0)
+    return calibrate(network, both, p.score, p.false_alarms, p.own, only_own=p.ways > 0).network
 
 
 def _first(data: Dataset, per_class: int) -> Dataset:

@@ -145,7 +145,18 @@ def _ahead(spread: dict[str, Any]) -> str:
 @click.option(
     "--own", type=click.IntRange(1), default=10, show_default=True, help="Of each old class, before."
 )
+@click.option(
+    "--ways", type=click.IntRange(0), default=0, metavar="N", help="Old classes of one session; default: all."
+)
 @click.option("--score", type=click.Choice(["nearest", "answer"]), default="nearest", show_default=True)
+@click.option(
+    "--false-alarms",
+    type=click.FloatRange(0, 50, min_open=True),
+    default=5.5,
+    show_default=True,
+    metavar="PERCENT",
+    help="Of the rows that the threshold of unknown is found on.",
+)
 @click.option("--validation", is_flag=True, help="On what settings are chosen on.")
 @click.option("--workers", type=int, help="Processes; default: one a core.")
 @common_options
@@ -161,7 +172,9 @@ def classes(
     recipe = recipes.load(recipe_path)
     whole = load(data or recipe.data, notice=output.say)
     by_person = options.pop("by") == "person"
-    p = measured.Protocol(**options)
+    if by_person and options["ways"]:
+        raise click.UsageError("--ways goes with --by split: people have the classes that they have")
+    p = measured.Protocol(**options | {"false_alarms": options["false_alarms"] / 100})
     total = len(measured.plan(whole.n_classes, by_person, p))
     found = last_of(output, measured.run(whole, recipe, by_person, p, workers), total, "networks")
     document = {"data": whole.name, "recipe": str(recipe_path), **options, **found}

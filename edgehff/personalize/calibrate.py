@@ -30,7 +30,12 @@ class Calibration:
 
 
 def calibrate(
-    network: Network, data: Dataset, score: str, false_alarms: float = 0.06, per_class: int = 10
+    network: Network,
+    data: Dataset,
+    score: str,
+    false_alarms: float = 0.06,
+    per_class: int = 10,
+    only_own: bool = False,
 ) -> Calibration:
     """Find the threshold that a share of known samples falls below.
 
@@ -38,11 +43,14 @@ def calibrate(
     training rows; then the person's test rows are scored. Data without people is one person's.
 
     false_alarms: the share, above 0 and below 1.  per_class: samples that a session learns of each class.
+    only_own: a session forgets the classes that its person has no training rows of.
 
     Raises:
         DataError: fewer than 50 test rows of people who have training rows.
     """
-    found = list(_scores(_with(network, score, -1.0 if score == "nearest" else -1024.0), data, per_class))
+    found = list(
+        _scores(_with(network, score, -1.0 if score == "nearest" else -1024.0), data, per_class, only_own)
+    )
     rows = np.concatenate(found) if found else np.empty(0)
     if len(rows) < MIN_ROWS:
         raise DataError(
@@ -53,7 +61,7 @@ def calibrate(
     return Calibration(_with(network, score, threshold), len(found), len(rows))
 
 
-def _scores(network: Network, data: Dataset, per_class: int) -> Iterator[NDArray[np.float64]]:
+def _scores(network: Network, data: Dataset, per_class: int, only_own: bool) -> Iterator[NDArray[np.float64]]:
     people = np.zeros(len(data), np.int64) if data.group is None else data.group
     is_test = np.zeros(len(data), np.bool_) if data.is_test is None else data.is_test
     for person in np.unique(people):
@@ -61,6 +69,10 @@ def _scores(network: Network, data: Dataset, per_class: int) -> Iterator[NDArray
         if len(own) == 0 or len(later) == 0:
             continue
         session = PersonalSession(network, memory_bytes=MEMORY_BYTES)
+        if only_own:
+            for label in np.setdiff1d(np.arange(data.n_classes), own.y).tolist():
+                session.forget_class(label)
+            later = later.rows(np.isin(later.y, own.y))
         first = [np.flatnonzero(own.y == label)[:per_class] for label in range(data.n_classes)]
         for row in np.sort(np.concatenate(first)):
             session.learn_one(own.x[row], int(own.y[row]))

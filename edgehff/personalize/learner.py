@@ -134,9 +134,9 @@ class Learner:
         answers: NDArray[np.uint16] = scores.argmax(axis=1).astype(np.uint16)
         return answers
 
-    def familiar(self, x: NDArray[np.int16]) -> int:
-        """How familiar one encoded sample is; below familiarity.threshold it is unknown."""
-        return int(self.familiarity.of(self.net, self.memory, x)[0])
+    def familiar(self, x: NDArray[np.int16], answer: int) -> int:
+        """How familiar one encoded sample is, and its answer; below familiarity.threshold it is unknown."""
+        return self.familiarity.of(self.net, self.memory, x, answer)
 
     def cosines(self, x: NDArray[np.int16]) -> NDArray[np.float64]:
         """Cosines of encoded samples, shape (n, n_classes), joined as for the answer; NaN where forgotten."""

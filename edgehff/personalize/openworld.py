@@ -38,26 +38,24 @@ class Familiarity:
         """The network or the memory has changed."""
         self._rows = None
 
-    def of(self, net: Net, memory: Memory, x: NDArray[np.int16]) -> NDArray[np.int64]:
-        """The score of encoded samples, shape (n,): Q14 of "nearest", Q16 of "answer"."""
-        return self._of_answers(net, x) if self._score == "answer" else self._to_kept(net, memory, x)
+    def of(self, net: Net, memory: Memory, x: NDArray[np.int16], answer: int) -> int:
+        """The score of an encoded sample, (1, n_in), and its answer: Q14 of "nearest", Q16 of "answer".
 
-    def _of_answers(self, net: Net, x: NDArray[np.int16]) -> NDArray[np.int64]:
-        scores = net.scores(x).astype(np.int64)
-        answer = scores.argmax(axis=1)[:, None]
-        logits = net.layer_scores(x)[:, -1].astype(np.int64)
-        found = np.take_along_axis(scores, answer, 1) + (np.take_along_axis(logits, answer, 1) >> 3)
-        return found[:, 0]
+        Classes that were forgotten still count as others: what looks like them is less familiar.
+        """
+        if self._score == "answer":
+            return int(net.scores(x)[0, answer]) + (int(net.layer_scores(x)[0, -1, answer]) >> 3)
+        return self._to_kept(net, memory, x)
 
-    def _to_kept(self, net: Net, memory: Memory, x: NDArray[np.int16]) -> NDArray[np.int64]:
+    def _to_kept(self, net: Net, memory: Memory, x: NDArray[np.int16]) -> int:
         if self._rows is None:
             rows = [memory.rows(label)[:NEAREST_ROWS] for label in memory.labels]
             kept = np.concatenate(rows) if rows else np.empty((0, x.shape[1]), np.int16)
             self._rows = [seen.astype(np.int32) for seen in net.directions(kept)]
-        total = np.zeros(len(x), np.int64)
+        total = 0
         for seen, known in zip(net.directions(x), self._rows, strict=True):
-            cosines = seen.astype(np.int32) @ known.T  # unit vectors: below 2^28.1
-            total += np.max(cosines >> 14, axis=1, initial=-16384)
+            cosines = known @ seen[0].astype(np.int32)  # unit vectors: below 2^28.1
+            total += int(np.max(cosines >> 14, initial=-16384))
         return total // len(self._rows)
 
     def as_float(self, score: int) -> float:

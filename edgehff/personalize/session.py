@@ -191,11 +191,12 @@ class PersonalSession:
         self.answered += 1
         learner = self._learner
         x = learner.encode(quantized)
+        label = learner.answer(x)
         if not learner.familiarity:
-            return Answer(learner.answer(x))
-        score = learner.familiar(x)
+            return Answer(label)
+        score = learner.familiar(x, label)
         unknown = score < learner.familiarity.threshold
-        return Answer(learner.answer(x), unknown, learner.familiarity.as_float(score))
+        return Answer(label, unknown, learner.familiarity.as_float(score))
 
     def learn_one(self, raw: NDArray[Any], label: int | str, sample_id: str | None = None) -> int:
         """Learn one raw sample; returns the class given before learning.

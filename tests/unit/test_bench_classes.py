@@ -7,6 +7,7 @@ import pytest
 
 from edgehff.bench import classes as bench
 from edgehff.data.dataset import Dataset, from_arrays
+from edgehff.errors import DataError
 from edgehff.recipe import Recipe, UnknownRecipe
 
 RECIPE = Recipe(layers=(16,), epochs=2, scale=12.0, personal_lr=0.1, unknown=UnknownRecipe())
@@ -70,6 +71,42 @@ def test_a_new_class_is_learned_and_counted(people, by_person):
     assert last["after"] > 0.7
     assert 0 <= last["flagged"] <= 1
     assert [c["class"] for c in last["per_class"]] == ["0", "1", "2", "3"]
+
+
+def test_no_class_is_two_users():
+    assert [len(e) for e in bench.episodes(7, 0, 1)] == [7]
+    users = bench.episodes(47, 20, seed=3)
+    assert [len(e) for e in users] == [20, 20]
+    assert len(set(np.concatenate(users).tolist())) == 40
+    assert not np.array_equal(users[0], bench.episodes(47, 20, seed=4)[0])
+    with pytest.raises(DataError, match="50 of 47"):
+        bench.episodes(47, 50, 1)
+
+
+def test_a_user_of_few_classes_knows_no_others(people, monkeypatch):
+    """Two of the network's three classes: the third is forgotten, is learned by nobody and is not tested."""
+    told = []
+    kept = bench.measure
+
+    def measure(network, own, old, new, forgotten):
+        told.append((set(own.y.tolist()), set(old.y.tolist()), list(forgotten)))
+        return kept(network, own, old, new, forgotten)
+
+    monkeypatch.setattr(bench, "measure", measure)
+    data = replace(people, group=None)
+    p = bench.Protocol(score="answer", validation=True)
+    three = dict(bench.of_split(data, RECIPE, [1], p))[1]
+    two = dict(bench.of_split(data, RECIPE, [1], replace(p, ways=2)))[1]
+    assert told[0] == ({0, 1, 2}, {0, 1, 2}, [])
+    own, old, forgotten = told[1]
+    assert own == old
+    assert sorted([*own, *forgotten]) == [0, 1, 2]
+    assert len(forgotten) == 1
+    assert two["before"] >= three["before"]
+    network = bench.trained(RECIPE, bench.without(data, [1]))
+    rows = bench.without(data, [1]).rows(np.arange(0, 1080, 50))
+    new = [bench.New(1, people.x[people.y == 1][:10], people.x[people.y == 1][100:])]
+    assert kept(network, rows, rows.rows(rows.y == 2), new, [2])[1]["before"] == 0  # answered no more
 
 
 def test_each_new_class_of_a_group_is_added_alone(people):

@@ -99,6 +99,30 @@ def test_how_sure_an_answer_is(two_layers: Network) -> None:
     assert [session.answer_one(row).familiarity for row in x] == pytest.approx(wanted.tolist(), abs=1e-4)
 
 
+def test_what_looks_like_a_forgotten_class_is_less_familiar(nine: Network) -> None:
+    data = load("digits")
+    later = data.rows((np.arange(len(data)) >= 1000) & (data.y == 3))
+    session = PersonalSession(with_unknown(nine, "answer", -2))
+    before = [session.answer_one(x) for x in later.x[:50]]
+    session.forget_class("3")
+    after = [session.answer_one(x) for x in later.x[:50]]
+    assert np.mean([a.unknown for a in before]) < 0.3
+    assert np.mean([a.unknown for a in after]) > 0.6
+    assert not any(a.label == 3 for a in after)
+
+
+def test_a_person_without_a_class_may_have_it_forgotten(nine: Network) -> None:
+    """Threes that the person has no training rows of are neither answered nor scored."""
+    data = load("digits")
+    rows = data.rows((np.arange(len(data)) >= 1000) & (data.y < 9))
+    is_test = np.arange(len(rows)) >= 300
+    some = rows.rows((rows.y != 3) | is_test)
+    factory = from_arrays("nine digits", some.x, some.y, is_test=is_test[(rows.y != 3) | is_test])
+    found = calibrate(nine, factory, "answer", only_own=True)
+    assert found.n_rows == int((is_test & (rows.y != 3)).sum())
+    assert calibrate(nine, factory, "answer").n_rows == int(is_test.sum())
+
+
 def test_nearest_is_the_mean_over_layers(two_layers: Network) -> None:
     network = two_layers
     session = PersonalSession(with_unknown(network, "nearest", 0.5), memory_bytes=32 << 10)
