@@ -106,7 +106,9 @@ def test_a_user_of_few_classes_knows_no_others(people, monkeypatch):
     network = bench.trained(RECIPE, bench.without(data, [1]))
     rows = bench.without(data, [1]).rows(np.arange(0, 1080, 50))
     new = [bench.New(1, people.x[people.y == 1][:10], people.x[people.y == 1][100:])]
-    assert kept(network, rows, rows.rows(rows.y == 2), new, [2])[1]["before"] == 0  # answered no more
+    assert (
+        kept(network, rows.rows(rows.y != 2), rows.rows(rows.y == 2), new, [2])[1]["before"] == 0
+    )  # answered no more
 
 
 def test_each_new_class_of_a_group_is_added_alone(people):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,18 @@ def test_a_person_without_a_class_may_have_it_forgotten(nine: Network) -> None:
     found = calibrate(nine, factory, "answer", only_own=True)
     assert found.n_rows == int((is_test & (rows.y != 3)).sum())
     assert calibrate(nine, factory, "answer").n_rows == int(is_test.sum())
+    two = from_arrays("nine digits", data.x[data.y < 9], data.y[data.y < 9])
+    two = two.rows(np.isin(two.y, [4, 8]))
+    is_eight = two.y == 8
+    tested = is_eight & (np.arange(len(two)) > 100)
+    two = replace(
+        two, y=np.where(is_eight, 5, 4).astype(np.uint16), is_test=tested
+    )  # an eight is called five
+    thresholds = [
+        calibrate(nine, two, "answer", 0.5, per_class=1, only_own=own).network.recipe.unknown.threshold
+        for own in (False, True)
+    ]
+    assert thresholds[1] < thresholds[0] - 1
 
 
 def test_nearest_is_the_mean_over_layers(two_layers: Network) -> None:
