@@ -1,4 +1,4 @@
-"""An armband that changes its wearer twice and is turned in the end: CSV lines for `edgehff personalize --data -`.
+"""An armband that changes its wearer twice and is turned in the end: CSV for `edgehff personalize --data -`.
 
 armband_stream.py > stream.csv
 
