@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgehff.cli.calibrate import false_alarms_option, score_option
 from edgehff.cli.output import Output, common_options, last_of, pass_output
 
 MOST_CLASSES = 20
@@ -148,15 +149,8 @@ def _ahead(spread: dict[str, Any]) -> str:
 @click.option(
     "--ways", type=click.IntRange(0), default=0, metavar="N", help="Old classes of one session; default: all."
 )
-@click.option("--score", type=click.Choice(["nearest", "answer"]), default="nearest", show_default=True)
-@click.option(
-    "--false-alarms",
-    type=click.FloatRange(0, 50, min_open=True),
-    default=5.5,
-    show_default=True,
-    metavar="PERCENT",
-    help="Of the rows that the threshold of unknown is found on.",
-)
+@score_option
+@false_alarms_option(5.5)
 @click.option("--validation", is_flag=True, help="On what settings are chosen on.")
 @click.option("--workers", type=int, help="Processes; default: one a core.")
 @common_options
@@ -174,10 +168,11 @@ def classes(
     by_person = options.pop("by") == "person"
     if by_person and options["ways"]:
         raise click.UsageError("--ways goes with --by split: people have the classes that they have")
-    p = measured.Protocol(**options | {"false_alarms": options["false_alarms"] / 100})
+    asked = options.pop("false_alarms") / 100
+    p = measured.Protocol(**options, false_alarms=asked)
     total = len(measured.plan(whole.n_classes, by_person, p))
     found = last_of(output, measured.run(whole, recipe, by_person, p, workers), total, "networks")
-    document = {"data": whole.name, "recipe": str(recipe_path), **options, **found}
+    document = {"data": whole.name, "recipe": str(recipe_path), **options, "asked": asked, **found}
     if output.json:
         output.print_document(document)
         return

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from edgehff.cli import eval as evaluation
 from edgehff.cli.output import Output, common_options, pass_output
+
+score_option = click.option(
+    "--score",
+    type=click.Choice(["nearest", "answer"]),
+    default="nearest",
+    show_default=True,
+    help="nearest: to samples that a session keeps; answer: how sure the answer is.",
+)
+
+
+def false_alarms_option(default: float) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """--false-alarms, in percent of the rows that a threshold is found on."""
+    return click.option(
+        "--false-alarms",
+        type=click.FloatRange(0, 50, min_open=True),
+        default=default,
+        show_default=True,
+        metavar="PERCENT",
+        help="Known samples that may be called unknown.",
+    )
 
 
 @click.command()
@@ -16,21 +37,8 @@ from edgehff.cli.output import Output, common_options, pass_output
     "-o", "--output", "target", required=True, type=click.Path(path_type=Path), help="Model file to write."
 )
 @click.option("--data", metavar="NAME|PATH", help="Default: what the model was trained on.")
-@click.option(
-    "--score",
-    type=click.Choice(["nearest", "answer"]),
-    default="nearest",
-    show_default=True,
-    help="nearest: to samples that a session keeps; answer: how sure the answer is.",
-)
-@click.option(
-    "--false-alarms",
-    type=click.FloatRange(0, 50, min_open=True),
-    default=6.0,
-    show_default=True,
-    metavar="PERCENT",
-    help="Known samples that may be called unknown.",
-)
+@score_option
+@false_alarms_option(6.0)
 @click.option(
     "--samples",
     type=click.IntRange(1),
