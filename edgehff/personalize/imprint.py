@@ -20,15 +20,22 @@ _NOISE = 3, 10
 def imprint(net: Net, memory: Memory, label: int) -> None:
     """Make a class of its first SHOTS samples: its prototypes become the mean of what the layers see of them.
 
+    Half of what the layers see of the other classes in the mean is taken off it. Trained prototypes have lost
+    what is common to all samples; a plain mean has it, and so would be near to everything, and take samples
+    from the others.
+
     Then its samples and those of other classes take turns, in which prototypes alone learn, so that they
-    part: the mean alone takes samples from the others. Kept samples of the others are learned a little off
+    part. Kept samples of the others are learned a little off
     their place, as later ones will be. Where fewer than ENOUGH are kept of a class, the others' prototypes
     stay: they would follow those few. Weights stay. The caller sets net's rates again.
     Source: imprinted weights, Qi, Brown, Lowe, CVPR 2018; the turns are ours.
     """
     shots = memory.rows(label)
-    for i, u in enumerate(net.directions(shots)):
-        net.prototypes(i)[label] = unit(u.sum(axis=0, dtype=np.int32))
+    own = _means(net, shots)
+    of_others = [_means(net, memory.rows(n)) for n in memory.labels if n != label]
+    for i, mean in enumerate(own):
+        common = sum(m[i] for m in of_others) // max(len(of_others), 1)
+        net.prototypes(i)[label] = unit((mean - common // 2).astype(np.int32))
     others = np.arange(net.config.n_classes) != label
     layers = range(net.config.n_layers)
     stay = min((memory.count(n) for n in memory.labels if n != label), default=0) < ENOUGH
@@ -44,6 +51,11 @@ def imprint(net: Net, memory: Memory, label: int) -> None:
                 net.prototypes(i)[others] = kept[i]
     for i in layers:
         net.set_norm_sum(i, means[i])
+
+
+def _means(net: Net, rows: NDArray[np.int16]) -> list[NDArray[np.int64]]:
+    """The mean, by layer, of what the prototypes see of these rows; Q22."""
+    return [(u.sum(axis=0, dtype=np.int64) << 8) // len(u) for u in net.directions(rows)]
 
 
 def about(rows: NDArray[np.int16], seed: int) -> NDArray[np.int16]:

@@ -13,7 +13,8 @@ from personal import small_network
 from edgehff.core import unit
 from edgehff.data.dataset import from_arrays
 from edgehff.data.sources import load
-from edgehff.personalize.imprint import about
+from edgehff.personalize import imprint as imprinting
+from edgehff.personalize.imprint import about, imprint
 from edgehff.personalize.memory import SHOTS, Memory, from_int8, hashed, to_int8
 from edgehff.personalize.session import PersonalSession
 from edgehff.recipe import Recipe
@@ -23,8 +24,8 @@ WIDTH = 20
 GOLDEN = [-326, -295, 3449, 7018, -5548, -5114]
 
 
-def vector(seed: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
-    return unit(np.random.default_rng(seed).integers(-1000, 1000, WIDTH).astype(np.int32))
+def vector(seed: int, width: int = WIDTH) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    return unit(np.random.default_rng(seed).integers(-1000, 1000, width).astype(np.int32))
 
 
 @given(st.lists(st.integers(-16640, 16640), min_size=1, max_size=60))
@@ -168,7 +169,31 @@ def test_a_new_class_is_what_it_was() -> None:
     session.add_class("new")
     for x in rows[12:]:
         session.learn_one(x, "new")
-    assert session.metrics()["state_crc32"] == "36fc1fb1"
+    assert session.metrics()["state_crc32"] == "29737824"
+
+
+def test_a_new_prototype_is_its_mean_less_half_of_what_all_others_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(imprinting, "TURNS", 0)
+    net, memory = small_network().to_core(), Memory(20_000, 400)
+    rng, common = np.random.default_rng(3), np.full(400, 60)
+    for label, n in ((0, 3), (1, 9), (3, 5)):
+        for _ in range(n):
+            memory.keep(unit((common + rng.integers(-99, 99, 400)).astype(np.int32)), label, 4)
+    net.add_class()
+    imprint(net, memory, 3)
+    seen = {c: net.directions(memory.rows(c)) for c in (0, 1, 3)}
+    for i in range(net.config.n_layers):
+        zero, one, new = (seen[c][i].astype(float).mean(axis=0) for c in (0, 1, 3))
+        wanted = new - (zero + one) / 4
+        got = net.prototypes(i)[3, 0]
+        assert np.abs(got - 16384 * wanted / np.linalg.norm(wanted)).max() < 3
+        assert got @ (zero + one) < 0.9 * (new / np.linalg.norm(new) * 16384) @ (zero + one)
+    alone = Memory(20_000, 400)
+    alone.keep(vector(1, 400), 3, 4)
+    imprint(net, alone, 3)
+    assert np.abs(net.prototypes(0)[3, 0] - net.directions(alone.rows(3))[0][0]).max() < 3
 
 
 @pytest.mark.parametrize(("rows_a_class", "others_learn"), [(2, False), (3, True), (12, True)])
