@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from edgehff._ffi import ffi, lib
 from edgehff.errors import CoreError, EdgehffError, ModelFileError, ShapeError
 from edgehff.geometry import KINDS, POOLS, LayerShape
-from edgehff.recipe import ARITHS, FEATURES, JOINS, CoreConfig
+from edgehff.recipe import CoreConfig
+from edgehff.recipe_check import ARITHS, FEATURES, JOINS
 
 ABI_VERSION = 4
 ONE = int(lib.EHFF_ONE)

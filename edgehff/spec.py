@@ -89,7 +89,7 @@ def conv_forward(shape: LayerShape, weight: Any, x: Any) -> tuple[Any, Any, Any]
     """
     xp = _namespace(x)
     assert shape.conv is not None
-    y = _windows(shape, weight, x)[1].clip(0.0)
+    y = windows(shape, weight, x)[1].clip(0.0)
     y = y.sum(-2) / pool_divisor(shape) if shape.conv.pool == "mean" else xp.amax(y, -2)
     squares = (y * y).sum(-1).sum(-1)
     u = y / (squares + EPS)[..., None, None] ** 0.5
@@ -113,7 +113,7 @@ def route(shape: LayerShape, y: Any) -> Any:
     return (active & first) * 1.0
 
 
-def _windows(shape: LayerShape, weight: Any, x: Any) -> tuple[Any, Any]:
+def windows(shape: LayerShape, weight: Any, x: Any) -> tuple[Any, Any]:
     """What kernels lie on, and W * x before the rectifier.
 
     Shapes (..., positions after pooling, positions of a window, n_in), of a depthwise layer (taps, channels)
@@ -130,7 +130,7 @@ def _windows(shape: LayerShape, weight: Any, x: Any) -> tuple[Any, Any]:
 def _over_positions(shape: LayerShape, patches: Any, routes: Any, t: Any) -> Any:
     """The sum over samples and positions of t at the position's cell times what the kernel lies on.
 
-    patches, routes: of `_windows` and `route`.  t: (..., cells * channels).  Returns (channels, n_in).
+    patches, routes: of `windows` and `route`.  t: (..., cells * channels).  Returns (channels, n_in).
     """
     assert shape.conv is not None
     cell = _beside(cell_matrix(shape).argmax(0), t)
@@ -235,7 +235,7 @@ def conv_gradients(
     prototype: (n_proto, cells * channels), unit rows.  x: (n, elements of the map).  e: (n, n_proto).
     """
     _, head, norm = conv_forward(shape, weight, x)
-    patches, y = _windows(shape, weight, x)
+    patches, y = windows(shape, weight, x)
     t = head_gradient(prototype, head, norm, e, scale)
     by_weight = _over_positions(shape, patches, route(shape, y), t)
     return by_weight, prototype_gradient(prototype, head, e, scale)
@@ -281,7 +281,7 @@ def updated_conv_weight(
     """
     if norm == 0:
         return weight
-    patches, y = _windows(shape, weight, x)
+    patches, y = windows(shape, weight, x)
     routes = route(shape, y)
     if revive:
         assert shape.conv is not None

@@ -11,7 +11,8 @@ from typing import Any
 from edgehff import fixedpoint
 from edgehff.fixedpoint import NetState, unit
 from edgehff.geometry import KINDS, POOLS
-from edgehff.recipe import ARITHS, JOINS, CoreConfig
+from edgehff.recipe import CoreConfig
+from edgehff.recipe_check import ARITHS, JOINS
 
 Json = dict[str, Any]
 Rule = dict[str, Any]

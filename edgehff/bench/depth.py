@@ -7,7 +7,8 @@ from typing import Any
 
 from edgehff.geometry import ConvLayer, Map
 from edgehff.model.encoding import Encoding
-from edgehff.recipe import ARITHS, CoreConfig
+from edgehff.recipe import CoreConfig
+from edgehff.recipe_check import ARITHS
 from edgehff.report.footprint import footprint
 
 DEPTHS = (2, 4, 8, 16)

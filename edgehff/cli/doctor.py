@@ -19,9 +19,9 @@ EXTRAS = (
     ("torch", "float training, ExecuTorch", 'pip install "edgehff[torch]"'),
     ("onnx", "export to ONNX", 'pip install "edgehff[onnx]"'),
     ("onnxruntime", "running ONNX files", 'pip install "edgehff[onnx]"'),
+    ("snntorch", "edgehff spike train", 'pip install "edgehff[spiking]"'),
     ("waitress", "the page of edgehff personalize --web", 'pip install "edgehff[web]"'),
     ("executorch", "export to ExecuTorch", 'pip install "edgehff[executorch]"'),
-    ("snntorch", "nothing yet: planned", "pip install snntorch"),
 )
 TOOLS = (
     ("gcc", "building from source, firmware as a process", "apt install gcc"),

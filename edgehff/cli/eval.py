@@ -11,6 +11,7 @@ from edgehff.cli.output import Output, common_options, pass_output
 
 if TYPE_CHECKING:
     from edgehff.data.dataset import Dataset
+    from edgehff.model.document import AnyNetwork
     from edgehff.model.float_network import FloatNetwork
     from edgehff.model.network import Network
 
@@ -93,7 +94,7 @@ def _integer(network: Network | FloatNetwork, model: Path) -> Network:
     return network
 
 
-def name_of_data(network: Network | FloatNetwork, data: str | None) -> str:
+def name_of_data(network: AnyNetwork, data: str | None) -> str:
     """The data set named on the command line, else the model's own. InputError where there is neither."""
     from edgehff.errors import InputError
 
@@ -105,7 +106,7 @@ def name_of_data(network: Network | FloatNetwork, data: str | None) -> str:
     return name
 
 
-def check_classes(network: Network | FloatNetwork, data: Dataset) -> None:
+def check_classes(network: AnyNetwork, data: Dataset) -> None:
     """InputError where the data's classes are not the model's."""
     from edgehff.errors import InputError
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "calibrate": ("edgehff.cli.calibrate:calibrate", "Find when a model's answer is unknown."),
     "personalize": ("edgehff.cli.personalize:personalize", "Let a model learn from one person's stream."),
     "replay": ("edgehff.cli.replay:replay", "Make what was learned again from its journal."),
+    "spike": ("edgehff.cli.spike:spike", "Networks of spiking neurons: train, run."),
     "footprint": ("edgehff.cli.footprint:footprint", "RAM and flash that a model needs on a board."),
     "device": ("edgehff.cli.device:device", "Talk to a board that trains."),
     "firmware": ("edgehff.cli.firmware:firmware", "Build firmware, run it emulated, export the C."),

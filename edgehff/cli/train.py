@@ -149,6 +149,7 @@ def recipe_of(path: Path | None, data: str | None, options: dict[str, Any]) -> R
     """The recipe of a file with the options that were given in place of its own."""
     from edgehff import recipe as recipes
     from edgehff.errors import RecipeError
+    from edgehff.recipe_check import ARITHS
 
     table = (recipes.load(path) if path else recipes.Recipe()).to_dict()
     given = {name: value for name, value in options.items() if value is not None}
@@ -171,7 +172,7 @@ def recipe_of(path: Path | None, data: str | None, options: dict[str, Any]) -> R
     arith = given.get("arith", table["arith"])
     is_float = arith == "float"
     for name in FLOAT_OPTIONS:
-        if name in given and arith in recipes.ARITHS:
+        if name in given and arith in ARITHS:
             option = f"--{name.replace('_', '-')}"
             raise RecipeError(f"{option} is for --arith float", hint=f"--arith float, or leave {option} out")
     for name in FLOAT_OPTIONS + SHARED_OPTIONS * is_float:

@@ -15,12 +15,14 @@ from edgehff.errors import ModelFileError
 from edgehff.model.encoding import Encoding
 from edgehff.model.float_network import FloatLayer, FloatNetwork
 from edgehff.model.network import Layer, Network
+from edgehff.model.spiking_network import SpikingLayer, SpikingNetwork
 from edgehff.recipe import from_dict
 
 FORMAT = 1
 """Of the document; docs/reference/model-file.md is its table."""
 
 Tensors = dict[str, NDArray[Any]]
+AnyNetwork = Network | FloatNetwork | SpikingNetwork
 
 _AGAIN = "take the file from its source again"
 _FIELDS = frozenset({
@@ -29,6 +31,7 @@ _FIELDS = frozenset({
 })  # fmt: skip
 _INTEGER_FIELDS = _FIELDS | {"proto_bits", "norm_sums", "state_crc32"}
 _FLOAT_FIELDS = _FIELDS | {"norm_means"}
+_SPIKING_FIELDS = _FIELDS | {"thresholds", "gain"}
 _ENCODING: dict[str, type] = {
     "raw": str,
     "shape": list,
@@ -41,7 +44,7 @@ _ENCODING: dict[str, type] = {
 }
 
 
-def from_network(network: Network | FloatNetwork) -> tuple[Tensors, dict[str, Any]]:
+def from_network(network: AnyNetwork) -> tuple[Tensors, dict[str, Any]]:
     """The tensors of a network, and the document that describes them, its payload_sha256 filled in."""
     encoding = network.encoding
     tensors: Tensors = {}
@@ -53,7 +56,7 @@ def from_network(network: Network | FloatNetwork) -> tuple[Tensors, dict[str, An
         "encoding": {name: getattr(encoding, name) for name in _ENCODING},
         "step": network.step,
     }
-    layers: tuple[Layer | FloatLayer, ...] = network.layers
+    layers: tuple[Layer | FloatLayer | SpikingLayer, ...] = network.layers
     for i, layer in enumerate(layers):
         tensors[f"layers.{i}.weight"] = layer.weight
         tensors[f"layers.{i}.prototypes"] = layer.prototypes
@@ -64,6 +67,9 @@ def from_network(network: Network | FloatNetwork) -> tuple[Tensors, dict[str, An
     if isinstance(network, Network):
         document["proto_bits"] = network.proto_bits
         document["norm_sums"] = [layer.norm_sum for layer in network.layers]
+    elif isinstance(network, SpikingNetwork):
+        document["thresholds"] = [layer.threshold for layer in network.layers]
+        document["gain"] = float(network.gain)
     else:
         document["norm_means"] = [float(layer.norm_mean) for layer in network.layers]
     document |= _derived(network)
@@ -71,7 +77,7 @@ def from_network(network: Network | FloatNetwork) -> tuple[Tensors, dict[str, An
     return tensors, document
 
 
-def to_network(tensors: Tensors, document: Mapping[str, Any]) -> Network | FloatNetwork:
+def to_network(tensors: Tensors, document: Mapping[str, Any]) -> AnyNetwork:
     """The network of tensors and document: SHA-256, fields, sizes and checksums checked.
 
     Raises:
@@ -81,6 +87,8 @@ def to_network(tensors: Tensors, document: Mapping[str, Any]) -> Network | Float
     recipe = document.get("recipe")
     is_float = isinstance(recipe, dict) and recipe.get("arith") == "float"
     wanted = _FLOAT_FIELDS if is_float else _INTEGER_FIELDS
+    if "thresholds" in document:
+        wanted = _SPIKING_FIELDS
     if set(document) != wanted:
         odd = sorted(set(document) ^ wanted)
         raise ModelFileError(f"the fields {', '.join(odd)} are missing or unknown", hint=_AGAIN)
@@ -113,7 +121,7 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def _derived(network: Network | FloatNetwork) -> dict[str, Any]:
+def _derived(network: AnyNetwork) -> dict[str, Any]:
     """What follows from the network: its sizes and checksums."""
     recipe = network.recipe
     out: dict[str, Any] = {
@@ -123,18 +131,20 @@ def _derived(network: Network | FloatNetwork) -> dict[str, Any]:
             "n_per_class": recipe.prototypes_per_class,
         }
     }
-    if isinstance(network, FloatNetwork):
+    if not isinstance(network, Network):
         return out | {"weights_crc32": f"{network.weights_crc32:08x}"}
     net = network.to_core()
     return out | {"weights_crc32": f"{net.weights_crc32:08x}", "state_crc32": f"{net.state_crc32:08x}"}
 
 
-def _network(tensors: Tensors, document: Mapping[str, Any]) -> Network | FloatNetwork:
+def _network(tensors: Tensors, document: Mapping[str, Any]) -> AnyNetwork:
     recipe = from_dict(_typed(document, "recipe", dict), "recipe")
-    is_float = recipe.arith == "float"
+    is_float, is_spiking = recipe.arith == "float", "thresholds" in document
     name, kind = ("norm_means", float) if is_float else ("norm_sums", int)
+    if is_spiking:
+        name, kind = "thresholds", int
     norms = _typed(document, name, list, kind)
-    bits = 16 if is_float else _typed(document, "proto_bits", int)
+    bits = 16 if is_float or is_spiking else _typed(document, "proto_bits", int)
     parts = ["weight", "prototypes"] + ["prototype_scales"] * (bits == 8)
     wanted = {f"layers.{i}.{part}" for i in range(recipe.n_layers) for part in parts}
     odd = sorted((set(tensors) - {"encoder.offset", "encoder.gain"}) ^ wanted)
@@ -147,6 +157,9 @@ def _network(tensors: Tensors, document: Mapping[str, Any]) -> Network | FloatNe
     encoding = _encoding(_typed(document, "encoding", dict), tensors)
     step = _typed(document, "step", int)
     arrays = [(tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.prototypes"]) for i in range(len(norms))]
+    if is_spiking:
+        spiking = tuple(SpikingLayer(w, n, p) for (w, p), n in zip(arrays, norms, strict=True))
+        return SpikingNetwork(recipe, names, encoding, spiking, _typed(document, "gain", float), step)
     if is_float:
         layers = tuple(FloatLayer(w, p, norm) for (w, p), norm in zip(arrays, norms, strict=True))
         return FloatNetwork(recipe, names, encoding, layers, step)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from edgehff.core import RAW_TYPES, Encoder
 from edgehff.errors import DataError, RecipeError, ShapeError
-from edgehff.recipe import FEATURES, EncoderRecipe
+from edgehff.recipe import EncoderRecipe
+from edgehff.recipe_check import FEATURES
 
 DEVIATION = 4096
 """What one standard deviation of a standardized feature becomes."""

@@ -19,9 +19,10 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from edgehff.errors import EdgehffError, ModelFileError
-from edgehff.model.document import FORMAT, canonical, from_network, to_network
+from edgehff.model.document import FORMAT, AnyNetwork, canonical, from_network, to_network
 from edgehff.model.float_network import FloatNetwork
 from edgehff.model.network import Network
+from edgehff.model.spiking_network import SpikingNetwork
 
 KEY = "edgehff"
 """The metadata key that the document stands under."""
@@ -32,7 +33,7 @@ _AGAIN = "take the file from its source again"
 _TRAIN = "edgehff train --layers 128,64 --data digits -o model.safetensors"
 
 
-def save(network: Network | FloatNetwork, path: str | Path) -> None:
+def save(network: AnyNetwork, path: str | Path) -> None:
     """Write network to path, replacing what is there, atomically.
 
     The bytes go to `PATH.tmp*` in the same folder, are synced, and take the name in one step; the folder is
@@ -87,8 +88,32 @@ def load_any(path: str | Path) -> Network | FloatNetwork:
 
     Raises:
         ModelFileError: the file is missing, larger than 1 GiB, truncated, altered, of a newer format, no
-            model at all, or its parts do not fit together.
+            model at all, or its parts do not fit together; or it holds a spiking network.
     """
+    network = _load(path)
+    if isinstance(network, SpikingNetwork):
+        raise ModelFileError(
+            f"{path} holds a spiking network", hint=f"edgehff spike run {shlex.quote(str(path))}"
+        )
+    return network
+
+
+def load_spiking(path: str | Path) -> SpikingNetwork:
+    """The spiking network in a model file; its arrays cannot be written.
+
+    Raises:
+        ModelFileError: as load_any; or the file holds a network that does not spike.
+    """
+    network = _load(path)
+    if not isinstance(network, SpikingNetwork):
+        raise ModelFileError(
+            f"{path} holds a network that does not spike",
+            hint=f"edgehff spike convert {shlex.quote(str(path))} -o spiking.safetensors",
+        )
+    return network
+
+
+def _load(path: str | Path) -> AnyNetwork:
     try:
         with Path(path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -141,7 +166,7 @@ def default_model(folder: str | Path) -> Path:
     raise ModelFileError(f"no model in {folder}{others}", hint=_TRAIN)
 
 
-def _to_bytes(network: Network | FloatNetwork) -> bytes:
+def _to_bytes(network: AnyNetwork) -> bytes:
     tensors, document = from_network(network)
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     data = safetensors.numpy.save(contiguous, {KEY: canonical(document).decode("ascii")})

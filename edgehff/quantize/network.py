@@ -10,7 +10,7 @@ from edgehff.errors import ShapeError
 from edgehff.fixedpoint import NORM_MAX, W_LIMIT
 from edgehff.model.float_network import FloatLayer, FloatNetwork
 from edgehff.model.network import Layer, Network
-from edgehff.recipe import ARITHS
+from edgehff.recipe_check import ARITHS
 
 STEPS = {"int8": 1, "int16": 256}
 """Steps of a stored weight in one int8 step, the unit of what the forward pass sees."""
@@ -51,11 +51,11 @@ def _layer(index: int, layer: FloatLayer, arith: str) -> Layer:
     limit = W_LIMIT[arith]
     rounded = np.clip(np.rint(weight * (gain * STEPS[arith])), -limit, limit).astype(arith)
     norm = round(min(layer.norm_mean * gain * 256, NORM_MAX))
-    return Layer(rounded, _prototypes(layer.prototypes), norm * 1024)
+    return Layer(rounded, unit_rows(layer.prototypes), norm * 1024)
 
 
-def _prototypes(prototypes: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Unit rows as int16 Q14, on the core's sphere."""
+def unit_rows(prototypes: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Prototypes as int16 Q14, on the core's sphere."""
     wide = np.rint(prototypes.astype(np.float64) * 2**28).astype(np.int32)
     rows = [core.unit(row) for row in wide.reshape(-1, wide.shape[2])]
     return np.stack(rows).reshape(prototypes.shape)

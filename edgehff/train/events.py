@@ -7,8 +7,9 @@ from typing import Generic, TypeVar
 
 from edgehff.model.float_network import FloatNetwork
 from edgehff.model.network import Network
+from edgehff.model.spiking_network import SpikingNetwork
 
-N = TypeVar("N", Network, FloatNetwork)
+N = TypeVar("N", Network, FloatNetwork, SpikingNetwork)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,13 +28,22 @@ from edgehff.train.metrics import accuracy
 _ROWS = 4096
 _ELEMENTS = 1 << 23
 """Of the largest map before pooling, of the rows that go through a network at once when it is measured."""
-_SMALL = 1 << 24
+SMALL = 1 << 24
 """Products of one step's largest matrix multiplication, below which threads cost more than they save."""
 _BLOCK = 31 << 20
 """Bytes: once so large a block was freed, glibc keeps smaller ones, and maps are not paged in every step."""
 
 
-def optimizer_of(layer: HFFLayer, p: PretrainRecipe) -> torch.optim.Optimizer:
+class HasPrototypes(Protocol):
+    """A layer of weights and prototypes, as torch modules are."""
+
+    prototypes: torch.nn.Parameter
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """All of them."""
+
+
+def optimizer_of(layer: HasPrototypes, p: PretrainRecipe) -> torch.optim.Optimizer:
     """One layer's optimizer; the first group holds the weights, the second the prototypes."""
     groups = [
         {"params": [q for q in layer.parameters() if q is not layer.prototypes], "lr": p.lr},
@@ -95,7 +105,7 @@ def train(
             at = order[start : start + p.batch_size]
             began = time.perf_counter()
             seen = torch.from_numpy(changes(encoded[at])).to(device) if changes else x[at]
-            torch.set_num_threads(1 if largest < _SMALL else threads)
+            torch.set_num_threads(1 if largest < SMALL else threads)
             try:
                 right += learns.learn(seen / ONE, y[at])
             finally:

@@ -129,7 +129,8 @@ def test_extras_name_what_installs_them() -> None:
     remedies = {name: remedy for name, _, remedy in doctor.EXTRAS}
     assert {"torch", "onnx", "onnxruntime", "executorch", "snntorch"} <= set(remedies)
     assert "edgehff[executorch]" in remedies["executorch"]
-    assert [name for name, use, _ in doctor.EXTRAS if "planned" in use] == ["snntorch"]
+    assert "edgehff[spiking]" in remedies["snntorch"]
+    assert [name for name, use, _ in doctor.EXTRAS if "planned" in use] == []
 
 
 def test_an_executorch_of_another_torch_is_broken(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from edgehff import fixedpoint_encoder
 from edgehff.core import RAW_TYPES, Encoder
-from edgehff.recipe import FEATURES
+from edgehff.recipe_check import FEATURES
 
 
 @st.composite

@@ -13,7 +13,8 @@ from edgehff import core
 from edgehff.core import FEATURES, RAW_TYPES, Encoder, Net
 from edgehff.errors import ModelFileError, ShapeError
 from edgehff.geometry import KINDS, POOLS, ConvLayer
-from edgehff.recipe import ARITHS, JOINS, CoreConfig
+from edgehff.recipe import CoreConfig
+from edgehff.recipe_check import ARITHS, JOINS
 
 REFERENCE = Path(__file__).parents[2] / "firmware_bridge" / "MODEL_FORMAT.md"
 CODES = {"u8": "B", "u16": "H", "u32": "I", "i8": "b", "i16": "h", "i32": "i"}

@@ -1,0 +1,81 @@
+"""Leaky integrate-and-fire neurons: the step as a pure function, and as a neuron of snnTorch.
+
+A step adds the current to what is left of the membrane, fires above the threshold, and resets what fired:
+u = beta * v + current; a spike where u > threshold; v = 0 there ("zero") or u - threshold ("subtract").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import snntorch
+import torch
+from torch import Tensor
+
+
+def lif_step(v: Any, current: Any, threshold: Any, beta: float, reset: str) -> tuple[Any, Any]:
+    """(spikes, membrane after the reset) of one step, numpy arrays or torch tensors; what torch.export takes.
+
+    v, current: the membrane before, and what comes in; one shape.  threshold: that broadcasts to it.
+    beta: share of the membrane that a step leaves, above 0 to 1.  reset: "zero" or "subtract".
+    """
+    u = beta * v + current
+    spikes = (u > threshold) * (u * 0 + 1)
+    return spikes, u * (1 - spikes) if reset == "zero" else u - spikes * threshold
+
+
+class Surrogate(torch.autograd.Function):
+    """A spike where u > 0; backwards the derivative of an arcus tangent, 1 / (1 + (pi u)^2).
+
+    Source: snnTorch's surrogate.atan(alpha=2).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor) -> Tensor:
+        """1.0 where u > 0."""
+        ctx.save_for_backward(u)
+        return (u > 0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """The gradient, as if the step had a slope."""
+        (u,) = ctx.saved_tensors
+        return grad * slope(u)
+
+
+def spike(u: Tensor) -> Tensor:
+    """1.0 where u > 0, with a slope for autograd."""
+    out: Tensor = Surrogate.apply(u)  # type: ignore[no-untyped-call]
+    return out
+
+
+def slope(u: Tensor) -> Tensor:
+    """The surrogate's derivative at a distance u from the threshold."""
+    return 1 / (1 + (torch.pi * u) ** 2)
+
+
+class HFFLeaky(snntorch.Leaky):  # type: ignore[misc]
+    """snnTorch's Leaky with the reset in the step of the spike, not in the next one; explicit state alone.
+
+    snnTorch 1.0.0, with `reset_delay=False` and "subtract", takes the threshold off a membrane that stays
+    above it only once: such a neuron falls silent for ever. The reset gives no gradient.
+    """
+
+    def __init__(self, beta: float, threshold: float | Tensor = 1.0, reset: str = "zero") -> None:
+        super().__init__(beta, threshold, spike, reset_mechanism=reset)
+        snntorch.SpikingNeuron.instances.remove(self)  # a list that would keep every neuron for ever
+
+    def forward(self, input_: Tensor, mem: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(spikes, membrane after the reset) of one step.  mem: the membrane before; None: at rest."""
+        u = self.charged(input_, mem)
+        spikes: Tensor = self.spike_grad(u - self.threshold)
+        return spikes, self.after(u, spikes)
+
+    def charged(self, input_: Tensor, mem: Tensor | None) -> Tensor:
+        """The membrane before it may fire."""
+        return input_ if mem is None else self.beta * mem + input_
+
+    def after(self, u: Tensor, spikes: Tensor) -> Tensor:
+        """The membrane after the reset, which no gradient passes."""
+        fired = spikes.detach()
+        return u * (1 - fired) if self.reset_mechanism == "zero" else u - fired * self.threshold

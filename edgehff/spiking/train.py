@@ -1,0 +1,153 @@
+"""Training a spiking network by the online rule, and bringing it into integers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgehff import spec
+from edgehff.data.dataset import Dataset
+from edgehff.errors import DataError, RecipeError
+from edgehff.fixedpoint import W_LIMIT
+from edgehff.model.encoding import Encoding, fit_encoding
+from edgehff.model.float_network import join_shares
+from edgehff.model.spiking_network import SpikingLayer, SpikingNetwork
+from edgehff.quantize.network import unit_rows
+from edgehff.recipe import Recipe
+from edgehff.spiking.encode import drive_of, gain_of, steps_of, unit_of
+from edgehff.spiking.layer import SpikingHFFLayer, layers_of
+from edgehff.spiking.learn import online_gradients
+from edgehff.spiking.simulate import run
+from edgehff.train.augment import Augmentation
+from edgehff.train.events import Advanced, EpochDone, Trained
+from edgehff.train.float import SMALL, decayed, optimizer_of
+from edgehff.train.local import pass_order
+from edgehff.train.metrics import accuracy
+
+
+def train(
+    recipe: Recipe, rows: Dataset, validation: Dataset | None = None
+) -> Iterator[Advanced | EpochDone | Trained[SpikingNetwork]]:
+    """Train a new spiking network on rows, recipe.pretrain.epochs times; the last event is Trained.
+
+    Each layer learns from its own error, by weights in floating point; what is validated and returned has
+    them in integers.
+
+    Raises:
+        RecipeError: the recipe has no [spiking], or a gate, which the rule does not know.
+        DataError: weights became NaN or infinite.
+        ShapeError: negative inputs where spikes have to say them.
+    """
+    if not recipe.spiking.steps:
+        raise RecipeError("the recipe does not say how to spike", hint="[spiking] steps = 8")
+    if recipe.gate is not None:
+        raise RecipeError(f"gate = {recipe.gate}: spiking layers learn from all samples", hint='gate = "off"')
+    p, s = recipe.pretrain, recipe.spiking
+    encoding = fit_encoding(rows.x, recipe.encoder)
+    encoded = encoding.to_core().encode(encoding.quantize_raw(rows.x))
+    gain = gain_of(s, encoded)
+    drive_of(s, gain, encoded[:1024])
+    generator = torch.Generator().manual_seed(recipe.seed)
+    layers = layers_of(recipe, encoded.shape[1], rows.n_classes, generator)
+    optimizers = [optimizer_of(layer, p) for layer in layers]
+    label = torch.from_numpy(rows.y.astype(np.int64))
+    changes = Augmentation(recipe)
+    steps, step = math.ceil(len(rows) / p.batch_size) * p.epochs, 0
+    seconds, samples = 0.0, 0
+    threads = torch.get_num_threads()
+    largest = p.batch_size * max(layer.synapses.weight.numel() for layer in layers)
+    for epoch in range(p.epochs):
+        order, right = pass_order(len(rows), recipe.seed, epoch), 0
+        for start in range(0, len(order), p.batch_size):
+            at = order[start : start + p.batch_size]
+            began = time.perf_counter()
+            seen = drive_of(s, gain, changes(encoded[at]) if changes else encoded[at])
+            inputs = _inputs(recipe, seen, epoch, generator)
+            torch.set_num_threads(1 if largest < SMALL else threads)
+            try:
+                found = online_gradients(layers, inputs, label[at])
+            finally:
+                torch.set_num_threads(threads)
+            right += int((_joined(recipe, found).argmax(1) == label[at]).sum())
+            factor = decayed(p, step, steps)
+            for layer, optimizer in zip(layers, optimizers, strict=True):
+                _move(layer, optimizer, recipe, factor)
+            step += 1
+            seconds += time.perf_counter() - began
+            samples += len(at)
+            yield Advanced(len(at))
+        if not all(torch.isfinite(q).all() for layer in layers for q in layer.parameters()):
+            raise DataError(f"pass {epoch + 1} made weights infinite", hint="a smaller pretrain.lr")
+        network = to_integers(recipe, layers, rows.class_names, encoding, gain, samples)
+        yield EpochDone(
+            epoch=epoch + 1,
+            online=right / len(rows),
+            validation=None
+            if validation is None
+            else accuracy(run(network, network.encode(validation.x)).answers, validation.y),
+            updates=(1.0,) * len(layers),
+            saturated=saturated_share(network),
+        )
+    yield Trained(network, samples, seconds)
+
+
+def to_integers(
+    recipe: Recipe,
+    layers: list[SpikingHFFLayer],
+    class_names: tuple[str, ...],
+    encoding: Encoding,
+    gain: float,
+    step: int,
+) -> SpikingNetwork:
+    """The network with int8 weights and thresholds between integers; prototypes as the core keeps them."""
+    out = []
+    for i, layer in enumerate(layers):
+        weight = layer.matrix().numpy().astype(np.float64)
+        per_unit = spec.W_RMS / max(float(np.sqrt((weight * weight).mean())), 1e-30)
+        limit = W_LIMIT["int8"]
+        rounded = np.clip(np.rint(weight * per_unit), -limit, limit).astype(np.int8)
+        threshold = float(layer.neurons.threshold) * per_unit * (1 if i else unit_of(recipe.spiking))
+        out.append(SpikingLayer(rounded, int(threshold), unit_rows(layer.prototypes.detach().numpy())))
+    return SpikingNetwork(recipe, class_names, encoding, tuple(out), gain, step)
+
+
+def saturated_share(network: SpikingNetwork) -> float:
+    """Share of all weights that stand at the limit of int8."""
+    limit = W_LIMIT["int8"]
+    counts = [int((np.abs(layer.weight.astype(np.int32)) >= limit).sum()) for layer in network.layers]
+    return sum(counts) / sum(layer.weight.size for layer in network.layers)
+
+
+def _inputs(recipe: Recipe, drive: NDArray[np.int16], epoch: int, generator: torch.Generator) -> list[Tensor]:
+    """What comes in at each step, its unit 1, some elements left out for the whole sample."""
+    unit, drop = unit_of(recipe.spiking), recipe.pretrain.dropout
+    out = [
+        torch.from_numpy(step.astype(np.float32)) / unit
+        for step in steps_of(recipe.spiking, drive, recipe.seed + epoch)
+    ]
+    if not drop:
+        return out
+    kept = (torch.rand(drive.shape, generator=generator) >= drop) / (1 - drop)
+    return [x * kept for x in out]
+
+
+def _joined(recipe: Recipe, similarities: Tensor) -> Tensor:
+    shares = torch.tensor(join_shares(recipe), dtype=similarities.dtype)
+    return torch.einsum("nlc,l->nc", similarities, shares)
+
+
+def _move(layer: SpikingHFFLayer, optimizer: torch.optim.Optimizer, recipe: Recipe, factor: float) -> None:
+    """A layer's step along the gradients that stand in it."""
+    p = recipe.pretrain
+    for group, lr in zip(optimizer.param_groups, (p.lr, p.lr_prototypes), strict=True):
+        group["lr"] = lr * factor
+    with torch.no_grad():
+        layer.synapses.weight.mul_(1 - p.lr * factor * p.weight_decay)
+    optimizer.step()
+    layer.normalize()
