@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire neurons: the step as a pure function, and as a neuron of snnTorch.
+"""Leaky integrate-and-fire neurons, as snnTorch's modules, with a slope for learning.
 
 A step adds the current to what is left of the membrane, fires above the threshold, and resets what fired:
 u = beta * v + current; a spike where u > threshold; v = 0 there ("zero") or u - threshold ("subtract").
@@ -11,17 +11,6 @@ from typing import Any
 import snntorch
 import torch
 from torch import Tensor
-
-
-def lif_step(v: Any, current: Any, threshold: Any, beta: float, reset: str) -> tuple[Any, Any]:
-    """(spikes, membrane after the reset) of one step, numpy arrays or torch tensors; what torch.export takes.
-
-    v, current: the membrane before, and what comes in; one shape.  threshold: that broadcasts to it.
-    beta: share of the membrane that a step leaves, above 0 to 1.  reset: "zero" or "subtract".
-    """
-    u = beta * v + current
-    spikes = (u > threshold) * (u * 0 + 1)
-    return spikes, u * (1 - spikes) if reset == "zero" else u - spikes * threshold
 
 
 class Surrogate(torch.autograd.Function):
