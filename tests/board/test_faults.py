@@ -47,7 +47,7 @@ def run_on_a_process(seed, elf, data):
         inner.open()
 
     faults = (
-        {"repeats": 0.005, "breaks": 0.0015, "on_break": (nothing, inner.kill, reset), "most_breaks": 8}
+        {"repeats": 0.005, "breaks": 0.004, "on_break": (nothing, inner.kill, reset), "most_breaks": 8}
         if seed % 4 > 1
         else {}
     )
