@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.group()
 @common_options
 def spike() -> None:
-    """Networks of spiking neurons: integers, so that every simulator gives the same spikes."""
+    """Networks of spiking neurons, in integers."""
 
 
 @spike.command("train")
@@ -118,7 +118,7 @@ def run_spikes(
 ) -> None:
     """Simulate MODEL on rows: accuracy by steps, spikes, and synaptic operations.
 
-    In numpy, exactly: what `edgehff spike verify` holds other simulators against.
+    In numpy; with beta = 1 there is no rounding before the cosines.
     """
     from edgehff.cli.eval import name_of_data
     from edgehff.data.sources import load

@@ -108,7 +108,7 @@ def load_spiking(path: str | Path) -> SpikingNetwork:
     if not isinstance(network, SpikingNetwork):
         raise ModelFileError(
             f"{path} holds a network that does not spike",
-            hint=f"edgehff spike convert {shlex.quote(str(path))} -o spiking.safetensors",
+            hint="edgehff spike train RECIPE -o spiking.safetensors",
         )
     return network
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from edgehff.core import ONE
 from edgehff.errors import ShapeError
 from edgehff.model.encoding import Encoding
 from edgehff.model.exact import encoded
-from edgehff.model.network import Network, check_array, check_counts
+from edgehff.model.network import Network, check_array, check_counts, crc32_of
 from edgehff.recipe import Recipe
 
 _ROWS = 4096
@@ -60,11 +59,7 @@ class FloatNetwork:
     @property
     def weights_crc32(self) -> int:
         """Zlib's CRC-32 of weights and prototypes, layer by layer, little-endian: names the model."""
-        crc = 0
-        for layer in self.layers:
-            for array in (layer.weight, layer.prototypes):
-                crc = zlib.crc32(np.ascontiguousarray(array, dtype="<f4").tobytes(), crc)
-        return crc
+        return crc32_of(array for layer in self.layers for array in (layer.weight, layer.prototypes))
 
     def encode(self, raw: NDArray[Any]) -> NDArray[np.float64]:
         """Raw samples as unit vectors, (n, n_in), in float64 without the core's roundings."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,6 +128,14 @@ class Network:
             DataError: NaN or infinite values.
         """
         return self.encoding.to_core().encode(self.encoding.quantize_raw(raw))
+
+
+def crc32_of(arrays: Iterable[NDArray[Any]]) -> int:
+    """Zlib's CRC-32 over arrays, one after another, little-endian."""
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes(), crc)
+    return crc
 
 
 def _frozen(view: NDArray[Any]) -> NDArray[Any]:

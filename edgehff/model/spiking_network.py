@@ -1,8 +1,7 @@
-"""The spiking network as data: integers, so that every simulator that adds rightly gives the same spikes."""
+"""The spiking network as data: integers, with thresholds that no sum of integers meets."""
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +10,11 @@ from numpy.typing import NDArray
 
 from edgehff.errors import ShapeError
 from edgehff.model.encoding import Encoding
-from edgehff.model.network import check_array, check_counts
+from edgehff.model.network import check_array, check_counts, crc32_of
 from edgehff.recipe import Recipe
 
+HALF = 0.5
+"""Added to the length of a spike count: few spikes have small cosines, none has a finite gradient."""
 MAX_THRESHOLD = 1 << 24
 """Of a float32's integers; a larger membrane would not be exact in every simulator."""
 
@@ -58,11 +59,10 @@ class SpikingNetwork:
     @property
     def weights_crc32(self) -> int:
         """Zlib's CRC-32 of weights, thresholds (int32) and prototypes, layer by layer, little-endian."""
-        crc = 0
-        for layer in self.layers:
-            for array in (layer.weight, np.array(layer.threshold, "<i4"), layer.prototypes.astype("<i2")):
-                crc = zlib.crc32(array.tobytes(), crc)
-        return crc
+        parts = (
+            (layer.weight, np.array(layer.threshold, np.int32), layer.prototypes) for layer in self.layers
+        )
+        return crc32_of(array for arrays in parts for array in arrays)
 
     def encode(self, raw: NDArray[Any]) -> NDArray[np.int16]:
         """Raw samples as unit vectors: int16 Q14, shape (n, n_in). raw as in Encoding.quantize_raw."""

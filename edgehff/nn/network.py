@@ -57,8 +57,7 @@ class HFFNetwork(nn.Module):
 
     def join(self, similarities: Tensor) -> Tensor:
         """The layers' similarities (n, n_layers, n_classes) in one a class, (n, n_classes)."""
-        shares = torch.tensor(join_shares(self.recipe), dtype=similarities.dtype, device=similarities.device)
-        return torch.einsum("nlc,l->nc", similarities, shares)
+        return join(self.recipe, similarities)
 
     def to_data(
         self,
@@ -86,3 +85,9 @@ class HFFNetwork(nn.Module):
                 for parameter, array in zip(layer.parameters(), (data.weight, data.prototypes), strict=True):
                     parameter.copy_(torch.from_numpy(array.copy()))
         return out
+
+
+def join(recipe: Recipe, similarities: Tensor) -> Tensor:
+    """The layers' similarities (n, n_layers, n_classes) in one a class, (n, n_classes)."""
+    shares = torch.tensor(join_shares(recipe), dtype=similarities.dtype, device=similarities.device)
+    return torch.einsum("nlc,l->nc", similarities, shares)

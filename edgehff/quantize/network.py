@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,9 +40,13 @@ def quantize(network: FloatNetwork, arith: str) -> Network:
 
 def saturated_share(network: Network) -> float:
     """Share of all weights that stand at the limit of their type."""
-    limit = W_LIMIT[network.recipe.arith]
-    counts = [int((np.abs(layer.weight.astype(np.int32)) >= limit).sum()) for layer in network.layers]
-    return sum(counts) / sum(layer.weight.size for layer in network.layers)
+    return share_at_limit([layer.weight for layer in network.layers], network.recipe.arith)
+
+
+def share_at_limit(weights: Sequence[NDArray[Any]], arith: str) -> float:
+    """Share of all elements that stand at the limit of weights in this arithmetic."""
+    counts = [int((np.abs(weight.astype(np.int32)) >= W_LIMIT[arith]).sum()) for weight in weights]
+    return sum(counts) / sum(weight.size for weight in weights)
 
 
 def _layer(index: int, layer: FloatLayer, arith: str) -> Layer:

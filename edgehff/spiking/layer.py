@@ -10,12 +10,9 @@ from torch.nn import functional
 
 from edgehff import spec
 from edgehff.geometry import LayerShape
-from edgehff.model.spiking_network import SpikingNetwork
+from edgehff.model.spiking_network import HALF, SpikingNetwork
 from edgehff.recipe import Recipe
 from edgehff.spiking.neuron import HFFLeaky
-
-HALF = 0.5
-"""Added to the length of a count: a sample without spikes has small cosines and a finite gradient."""
 
 
 class SpikingHFFLayer(nn.Module):
@@ -34,7 +31,6 @@ class SpikingHFFLayer(nn.Module):
         *,
         beta: float = 1.0,
         reset: str = "zero",
-        threshold: float = 1.0,
         n_per_class: int = 1,
         scale: float = 16.0,
         margin: float = 0.0,
@@ -43,7 +39,7 @@ class SpikingHFFLayer(nn.Module):
         super().__init__()
         self.shape, self.n_per_class, self.scale, self.margin = shape, n_per_class, scale, margin
         self.synapses = _synapses(shape)
-        self.neurons = HFFLeaky(beta, threshold, reset)
+        self.neurons = HFFLeaky(beta, reset=reset)
         size = self.synapses.weight.shape
         with torch.no_grad():
             self.synapses.weight.copy_(torch.randn(*size, generator=generator) * 2 * (2 / shape.n_in) ** 0.5)

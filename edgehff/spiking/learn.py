@@ -20,7 +20,8 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from edgehff import spec
-from edgehff.spiking.layer import HALF, SpikingHFFLayer
+from edgehff.model.spiking_network import HALF
+from edgehff.spiking.layer import SpikingHFFLayer
 from edgehff.spiking.neuron import slope, spike
 
 

@@ -1,4 +1,4 @@
-"""Runs of a spiking network in numpy: what every simulator has to give again, spike by spike.
+"""Runs of a spiking network in numpy, spike by spike.
 
 Weights, inputs and thresholds are integers, and sums of them are exact in float64: with beta = 1 there is no
 rounding anywhere before the cosines.
@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from edgehff import spec
 from edgehff.geometry import LayerShape
 from edgehff.model.float_network import joined
-from edgehff.model.spiking_network import SpikingNetwork
+from edgehff.model.spiking_network import HALF, SpikingNetwork
 from edgehff.spiking.encode import drive_of, steps_of
 
-HALF = 0.5
-"""Added to the length of a count, as in training: few spikes give small cosines."""
 _ELEMENTS = 1 << 22
 Float = NDArray[np.float64]
 
@@ -109,15 +107,15 @@ def _steps(
     membranes: list[Float | float] = [0.0] * len(shapes)
     drive = drive_of(r.spiking, network.gain, x)
     constant: Float | None = None
+    is_constant = r.spiking.code == "direct"
     for step in steps_of(r.spiking, drive, r.seed):
         seen: Float = step.astype(np.float64)
         fired, inputs = [], []
         for i, (shape, layer) in enumerate(zip(shapes, network.layers, strict=True)):
-            if i or constant is None or r.spiking.code != "direct":
-                current = _currents(shape, layer.weight, seen)
-                constant = constant if i else current
-            else:
-                current = constant
+            known = constant if i == 0 else None
+            current = _currents(shape, layer.weight, seen) if known is None else known
+            if i == 0 and is_constant:
+                constant = current
             u = r.spiking.beta * membranes[i] + current
             spikes = u > layer.threshold + 0.5
             membranes[i] = np.where(

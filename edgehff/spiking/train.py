@@ -16,9 +16,9 @@ from edgehff.data.dataset import Dataset
 from edgehff.errors import DataError, RecipeError
 from edgehff.fixedpoint import W_LIMIT
 from edgehff.model.encoding import Encoding, fit_encoding
-from edgehff.model.float_network import join_shares
 from edgehff.model.spiking_network import SpikingLayer, SpikingNetwork
-from edgehff.quantize.network import unit_rows
+from edgehff.nn.network import join
+from edgehff.quantize.network import share_at_limit, unit_rows
 from edgehff.recipe import Recipe
 from edgehff.spiking.encode import drive_of, gain_of, steps_of, unit_of
 from edgehff.spiking.layer import SpikingHFFLayer, layers_of
@@ -26,7 +26,7 @@ from edgehff.spiking.learn import online_gradients
 from edgehff.spiking.simulate import run
 from edgehff.train.augment import Augmentation
 from edgehff.train.events import Advanced, EpochDone, Trained
-from edgehff.train.float import SMALL, decayed, optimizer_of
+from edgehff.train.float import SMALL, decayed, optimizer_of, take_step
 from edgehff.train.local import pass_order
 from edgehff.train.metrics import accuracy
 
@@ -74,10 +74,11 @@ def train(
                 found = online_gradients(layers, inputs, label[at])
             finally:
                 torch.set_num_threads(threads)
-            right += int((_joined(recipe, found).argmax(1) == label[at]).sum())
+            right += int((join(recipe, found).argmax(1) == label[at]).sum())
             factor = decayed(p, step, steps)
             for layer, optimizer in zip(layers, optimizers, strict=True):
-                _move(layer, optimizer, recipe, factor)
+                take_step(optimizer, layer.synapses.weight, p, factor)
+                layer.normalize()
             step += 1
             seconds += time.perf_counter() - began
             samples += len(at)
@@ -92,7 +93,7 @@ def train(
             if validation is None
             else accuracy(run(network, network.encode(validation.x)).answers, validation.y),
             updates=(1.0,) * len(layers),
-            saturated=saturated_share(network),
+            saturated=share_at_limit([layer.weight for layer in network.layers], "int8"),
         )
     yield Trained(network, samples, seconds)
 
@@ -117,13 +118,6 @@ def to_integers(
     return SpikingNetwork(recipe, class_names, encoding, tuple(out), gain, step)
 
 
-def saturated_share(network: SpikingNetwork) -> float:
-    """Share of all weights that stand at the limit of int8."""
-    limit = W_LIMIT["int8"]
-    counts = [int((np.abs(layer.weight.astype(np.int32)) >= limit).sum()) for layer in network.layers]
-    return sum(counts) / sum(layer.weight.size for layer in network.layers)
-
-
 def _inputs(recipe: Recipe, drive: NDArray[np.int16], epoch: int, generator: torch.Generator) -> list[Tensor]:
     """What comes in at each step, its unit 1, some elements left out for the whole sample."""
     unit, drop = unit_of(recipe.spiking), recipe.pretrain.dropout
@@ -135,19 +129,3 @@ def _inputs(recipe: Recipe, drive: NDArray[np.int16], epoch: int, generator: tor
         return out
     kept = (torch.rand(drive.shape, generator=generator) >= drop) / (1 - drop)
     return [x * kept for x in out]
-
-
-def _joined(recipe: Recipe, similarities: Tensor) -> Tensor:
-    shares = torch.tensor(join_shares(recipe), dtype=similarities.dtype)
-    return torch.einsum("nlc,l->nc", similarities, shares)
-
-
-def _move(layer: SpikingHFFLayer, optimizer: torch.optim.Optimizer, recipe: Recipe, factor: float) -> None:
-    """A layer's step along the gradients that stand in it."""
-    p = recipe.pretrain
-    for group, lr in zip(optimizer.param_groups, (p.lr, p.lr_prototypes), strict=True):
-        group["lr"] = lr * factor
-    with torch.no_grad():
-        layer.synapses.weight.mul_(1 - p.lr * factor * p.weight_decay)
-    optimizer.step()
-    layer.normalize()

@@ -179,6 +179,15 @@ def _rows(network: HFFNetwork) -> int:
     return max(16, min(_ROWS, _ELEMENTS // largest))
 
 
+def take_step(optimizer: torch.optim.Optimizer, weight: Tensor, p: PretrainRecipe, factor: float) -> None:
+    """A layer's step along the gradients that stand in it, its weights decayed; factor: of both rates."""
+    for group, lr in zip(optimizer.param_groups, (p.lr, p.lr_prototypes), strict=True):
+        group["lr"] = lr * factor
+    with torch.no_grad():
+        weight.mul_(1 - p.lr * factor * p.weight_decay)
+    optimizer.step()
+
+
 class Learner:
     """Takes steps: the layers' optimizers and their schedule."""
 
@@ -207,10 +216,7 @@ class Learner:
     def _move(self, layer: HFFLayer, optimizer: torch.optim.Optimizer) -> None:
         """A layer's step along the gradients that stand in it."""
         factor = decayed(self.p, self.step, self.steps)
-        for group, lr in zip(optimizer.param_groups, (self.p.lr, self.p.lr_prototypes), strict=True):
-            group["lr"] = lr * factor
-        layer.weight.mul_(1 - self.p.lr * factor * self.p.weight_decay)
-        optimizer.step()
+        take_step(optimizer, layer.weight, self.p, factor)
         layer.normalize()
 
     def _dropped(self, x: Tensor) -> Tensor:
