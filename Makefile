@@ -60,6 +60,10 @@ format: $(STAMP) ## bring Python and C into the project's format
 arm: $(STAMP) ## a session in an emulated arm64 Debian within 256 MB: the same bits; downloads 50 MB
 	tools/arm64.sh
 
+.PHONY: simulators
+simulators: $(STAMP) ## environments of other groups' spiking simulators, 5 GB, for `edgehff spike verify`
+	$(BIN)/python tools/simulators/install.py
+
 .PHONY: vectors
 vectors: $(STAMP) ## make the golden vectors again, from the oracle
 	$(BIN)/python tools/make_vectors.py

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "-t", "--target", required=True, type=click.Choice(["onnx", "executorch"]), help="Whose form to write."
+    "-t",
+    "--target",
+    required=True,
+    type=click.Choice(["onnx", "executorch", "nir"]),
+    help="Whose form to write.",
 )
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option(
@@ -63,7 +67,8 @@ def export(
     """Export MODEL for single-pass inference, and prove the file in its real runtime against the C core.
 
     MODEL is the newest model of this folder unless named. The file takes raw samples: the encoder is in it.
-    Where parity fails, nothing is written and the exit code is 7.
+    Where parity fails, nothing is written and the exit code is 7. NIR is of spiking models: from spikes or
+    currents to spikes, proved in snnTorch.
 
     \b
     edgehff export --target executorch
@@ -73,12 +78,20 @@ def export(
     from edgehff.export.forms import form_of, with_prototypes
     from edgehff.model import file as files
 
-    form = form_of(target, backend)
     context = click.get_current_context()
-    for name in ("backend", "batch"):
+    for name in ("backend", "batch", "prototypes") if target == "nir" else ("backend", "batch"):
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if given and target == "onnx":
-            raise click.UsageError(f"--{name} is of --target executorch; ONNX takes any batch", context)
+        if given and target != "executorch":
+            kind = "of models that do not spike" if name == "prototypes" else "of --target executorch"
+            raise click.UsageError(f"--{name} is {kind}", context)
+    if target == "nir":
+        from edgehff.cli.export_spiking import export_nir
+
+        if model is None:
+            raise click.UsageError("--target nir wants MODEL, of edgehff spike train", context)
+        export_nir(output, model, file, data)
+        return
+    form = form_of(target, backend)
     form.check_installed()
     model = files.default_model(Path()) if model is None else model
     path = model.with_suffix(form.suffix) if file is None else file

@@ -13,6 +13,7 @@ from edgehff.cli.output import Output, common_options, pass_output
 if TYPE_CHECKING:
     from edgehff.model.spiking_network import SpikingNetwork
     from edgehff.spiking.simulate import Run
+    from edgehff.spiking.verify import Agreement
 
 
 @click.group()
@@ -153,6 +154,107 @@ def run_spikes(
             for i, line in enumerate(document["per_layer"])
         ],
     )
+
+
+@spike.command("verify")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", metavar="NAME|PATH", help="Default: what it was trained on.")
+@click.option(
+    "--first", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="Test rows."
+)
+@click.option("--simulator", "names", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
+@click.option(
+    "--simulators",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("build/simulators"),
+    show_default=True,
+    help="Folder with an environment for each, as tools/simulators/install.py makes them.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1),
+    default=3600,
+    show_default=True,
+    help="Seconds a simulator may take.",
+)
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@common_options
+@pass_output
+def verify_spikes(
+    output: Output,
+    model: Path,
+    data: str | None,
+    first: int,
+    names: tuple[str, ...],
+    folder: Path,
+    timeout: float,
+    markdown: bool,
+) -> None:
+    """Run MODEL in other groups' simulators, and compare every spike with `edgehff spike run`.
+
+    Exit code 7 where one slot of neuron and step differs, or a simulator fails.
+
+    \b
+    edgehff spike verify spiking.safetensors --first 500
+    edgehff spike verify spiking.safetensors --simulator norse --simulator nest
+    """
+    from dataclasses import asdict
+
+    from edgehff.cli.eval import name_of_data
+    from edgehff.data.sources import load
+    from edgehff.errors import CheckFailed
+    from edgehff.model import file
+    from edgehff.spiking.verify import simulators_in, verify
+
+    network = file.load_spiking(model)
+    simulators = simulators_in(folder, names)
+    whole = load(name_of_data(network, data), notice=output.say)
+    check_classes(network, whole)
+    chosen = choose_rows(whole, "test", None)
+    chosen = chosen.rows(range(min(first, len(chosen))))
+    found = []
+    for line in verify(network, network.encode(chosen.x), simulators, timeout):
+        output.say(f"{line.simulator} {line.version}: {_agreed(line)}")
+        found.append(line)
+    header = ("simulator", "version", "layers seen", "slots", "spikes", "differing")
+    lines = [
+        (
+            line.simulator,
+            line.version or "-",
+            ", ".join(map(str, line.layers)) or "-",
+            f"{line.slots:,}",
+            f"{line.spikes:,}",
+            line.reason or f"{line.differing:,}",
+        )
+        for line in found
+    ]
+    if output.json:
+        fields = [{**asdict(line), "passed": line.passed} for line in found]
+        output.print_document(
+            {"model": str(model), "data": whole.name, "samples": len(chosen), "simulators": fields}
+        )
+    elif markdown:
+        rows = [header, ("---",) * len(header), *lines]
+        output.print_text("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    else:
+        output.table(f"{model} on {len(chosen)} test rows of {whole.name}", header, lines)
+    wrong = [line.simulator for line in found if not line.passed]
+    if wrong:
+        raise CheckFailed(
+            f"{', '.join(wrong)}: not the same spikes",
+            hint="the line above says where, or why there are none",
+        )
+
+
+def _agreed(line: Agreement) -> str:
+    if line.reason:
+        return line.reason
+    if line.first is None:
+        return f"0 of {line.slots:,} slots differ"
+    layer, sample, step, neuron = line.first
+    where = f"layer {layer}, sample {sample}, step {step}, neuron {neuron}"
+    return f"{line.differing:,} of {line.slots:,} slots differ, the first in {where}"
 
 
 def _document(network: SpikingNetwork, found: Run, y: Any) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def _run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | Non
         answers[done], steps[done] = by_step[-1][done], step + 1
         for i, (shape, layer) in enumerate(zip(shapes, network.layers, strict=True)):
             totals[0, i] += int(fired[i][going].sum())
-            totals[1, i] += int(_currents(shape, layer.weight != 0, inputs[i][going] != 0).sum())
+            totals[1, i] += int(currents(shape, layer.weight != 0, inputs[i][going] != 0).sum())
             totals[2, i] += fired[i][going].size
     return Run(answers, steps, np.array(by_step), *totals)
 
@@ -113,7 +113,7 @@ def _steps(
         fired, inputs = [], []
         for i, (shape, layer) in enumerate(zip(shapes, network.layers, strict=True)):
             known = constant if i == 0 else None
-            current = _currents(shape, layer.weight, seen) if known is None else known
+            current = currents(shape, layer.weight, seen) if known is None else known
             if i == 0 and is_constant:
                 constant = current
             u = r.spiking.beta * membranes[i] + current
@@ -127,7 +127,7 @@ def _steps(
         yield fired, inputs
 
 
-def _currents(shape: LayerShape, weight: NDArray[np.generic], x: NDArray[np.generic]) -> Float:
+def currents(shape: LayerShape, weight: NDArray[np.generic], x: NDArray[np.generic]) -> Float:
     """What flows into the neurons: shapes as of spikes_of; float64, exact."""
     w, wide = weight.astype(np.float64), x.astype(np.float64)
     out: Float = wide @ w.T if shape.conv is None else spec.windows(shape, w, wide)[1]

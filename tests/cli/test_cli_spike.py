@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 from commands import document, run
+from spiking_networks import RUN, network_of, simulator
 
 from edgehff.cli.main import main
+from edgehff.geometry import ConvLayer
+from edgehff.model import file
 
 pytestmark = pytest.mark.spiking
 RECIPE = Path(__file__).resolve().parents[2] / "models/digits-spiking/recipe.toml"
+DIGITS = RECIPE.parents[1] / "digits/model.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +59,67 @@ def test_a_recipe_without_spikes_is_refused(tmp_path, capsys):
     assert (code, "[spiking] steps = 8" in err) == (3, True)
     code, _, err = run(capsys, "spike", "train", recipe, "-o", tmp_path / "no" / "m.safetensors")
     assert (code, "mkdir" in err) == (3, True)
+
+
+def test_nir_is_written_once_snntorch_gave_the_spikes_again(model, tmp_path, capsys):
+    path = tmp_path / "digits.nir"
+    found = document(capsys, "export", "--target", "nir", model, "-o", path)
+    assert (found["differing"], found["samples"], found["bytes"]) == (0, 100, path.stat().st_size)
+    assert found["spikes"] > 1000
+    code, out, _ = run(capsys, "export", "-t", "nir", model, "-o", path)
+    assert (code, "0 differ" in out) == (0, True)
+
+
+def test_nir_that_would_not_give_the_spikes_is_not_written(model, tmp_path, capsys, monkeypatch):
+    nir = pytest.importorskip("edgehff.spiking.nir")
+    real = nir.run_in_snntorch
+
+    def one_more(data, x):
+        spikes = real(data, x)
+        spikes[0, 0, 0] ^= True
+        return spikes
+
+    monkeypatch.setattr(nir, "run_in_snntorch", one_more)
+    path = tmp_path / "digits.nir"
+    code, _, err = run(capsys, "export", "-t", "nir", model, "-o", path)
+    assert (code, path.exists(), "1 of 102,400 slots differ" in err) == (7, False, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("{model}", "-o", "digits.onnx"), 3, "-o digits.nir"),
+        (("{model}", "-o", "{folder}/no/digits.nir"), 3, "mkdir -p"),
+        (("{model}", "--batch", "2"), 2, "--batch is of --target executorch"),
+        (("{model}", "--prototypes", "int8"), 2, "--prototypes is of models that do not spike"),
+        ((), 2, "wants MODEL"),
+        (("{digits}",), 3, "holds a network that does not spike"),
+        (("{max}",), 3, "layer 0: a maximum of spikes"),
+    ],
+)
+def test_what_nir_is_refused_for(model, tmp_path, capsys, arguments, code, words):
+    largest = tmp_path / "max.safetensors"
+    conv = (ConvLayer(4, pool="max", pool_size=(2, 2)),)
+    file.save(network_of(conv), largest)
+    given = [a.format(model=model, folder=tmp_path, max=largest, digits=DIGITS) for a in arguments]
+    found, _, err = run(capsys, "export", "-t", "nir", *given)
+    assert (found, words in err) == (code, True), err
+
+
+def test_spikes_elsewhere_as_a_user_sees_them(model, tmp_path, capsys):
+    home = simulator(tmp_path, "twin", RUN.format(change=""))
+    found = document(capsys, "spike", "verify", model, "--first", 20, "--simulators", tmp_path)
+    (line,) = found["simulators"]
+    assert (found["samples"], line["passed"], line["differing"], line["layers"]) == (20, True, 0, [0, 1])
+    code, out, _ = run(
+        capsys, "spike", "verify", model, "--first", 20, "--simulators", tmp_path, "--markdown"
+    )
+    assert code == 0
+    assert out.splitlines()[0] == "| simulator | version | layers seen | slots | spikes | differing |"
+    assert out.splitlines()[2].startswith("| twin | 7.1 | 0, 1 | 40,960 |")
+    (home / "run.py").write_text(RUN.format(change='out["1"][3, 2, 5] ^= True'))
+    code, out, err = run(capsys, "spike", "verify", model, "--first", 20, "--simulators", tmp_path)
+    assert (code, "twin" in out) == (7, True)
+    assert "1 of 40,960 slots differ, the first in layer 1, sample 3, step 2, neuron 5" in err
+    code, _, err = run(capsys, "spike", "verify", model, "--simulators", tmp_path, "--simulator", "x")
+    assert (code, "there are: twin" in err) == (4, True)

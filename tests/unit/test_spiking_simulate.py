@@ -7,40 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from spiking_networks import network_of, samples
 
 from edgehff.errors import RecipeError, ShapeError
 from edgehff.geometry import ConvLayer
 from edgehff.model import file
-from edgehff.model.encoding import Encoding
-from edgehff.model.spiking_network import SpikingLayer, SpikingNetwork
+from edgehff.model.spiking_network import SpikingNetwork
 from edgehff.recipe import Recipe, SpikingRecipe, from_dict
 from edgehff.spiking.encode import drive_of, gain_of, steps_of
 from edgehff.spiking.simulate import dense_operations, run, spikes_of
 
-MAP = (6, 7, 2)
 CONVS = (
     ConvLayer(4, pool="max", pool_size=(2, 2), grid=(1, 3)),
     ConvLayer(4, kind="depthwise", kernel=(2, 2), padding=(0, 1), pool="mean", pool_size=(1, 2)),
 )
-
-
-def network_of(conv: tuple[ConvLayer, ...] = (), join: str = "sum_logp", **spiking: object) -> SpikingNetwork:
-    rng = np.random.default_rng(3)
-    options = {"conv": conv, "input_shape": MAP} if conv else {}
-    recipe = Recipe(
-        layers=(9, 8), gate=None, join=join, spiking=SpikingRecipe(**{"steps": 6} | spiking), **options
-    )
-    layers = []
-    for i, shape in enumerate(recipe.shapes(84)):
-        weight = rng.integers(-60, 61, (shape.n_out, shape.n_in)).astype(np.int8)
-        prototypes = rng.integers(-5000, 5000, (3, 1, shape.head)).astype(np.int16)
-        layers.append(SpikingLayer(weight, 700 if i == 0 else 60, prototypes))
-    return SpikingNetwork(recipe, ("a", "b", "c"), Encoding("uint8", (84, 1)), tuple(layers), gain=60.0)
-
-
-def samples(n: int = 5) -> np.ndarray:
-    rng = np.random.default_rng(4)
-    return network_of().encode((rng.integers(0, 256, (n, 84)) * (rng.random((n, 84)) < 0.5)).astype(np.uint8))
 
 
 def by_hand(network: SpikingNetwork, x: np.ndarray) -> list[list[np.ndarray]]:
