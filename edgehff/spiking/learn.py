@@ -29,30 +29,47 @@ from edgehff.spiking.neuron import slope, spike
 def online_gradients(layers: Sequence[SpikingHFFLayer], inputs: Sequence[Tensor], label: Tensor) -> Tensor:
     """Set the gradients of every layer's mean loss, all steps of all layers side by side.
 
-    inputs: one a step, spikes or currents, (n, n inputs).  label: (n,), int64.  Memory does not grow with the
-    number of steps.  Returns the layers' similarities before learning, (n, n_layers, n_classes).
+    inputs: one a step, spikes or currents, (n, n inputs); the same tensor for every step is a constant
+    current, which the first layer multiplies and learns from once.  label: (n,), int64.  Memory does not grow
+    with the number of steps.  Returns the layers' similarities before learning, (n, n_layers, n_classes).
     """
+    is_constant = all(x is inputs[0] for x in inputs)
+    known = layers[0].current(inputs[0]) if is_constant else None
     counts = [torch.zeros(()) for _ in layers]
     membranes: list[Tensor | None] = [None] * len(layers)
     for x in inputs:
         for i, layer in enumerate(layers):
-            x, membranes[i] = layer(x, membranes[i])  # noqa: PLW2901
+            spikes, membranes[i] = layer.neurons(_current(layer, x, known if i == 0 else None), membranes[i])
+            x = layer.pooled(spikes)  # noqa: PLW2901
             counts[i] = counts[i] + x
     errors = [_count_gradient(layer, count, label) for layer, count in zip(layers, counts, strict=True)]
     membranes = [None] * len(layers)
     traces = [torch.zeros(()) for _ in layers]
+    shares, constant = torch.zeros(()), 0.0
     for layer in layers:
         layer.synapses.weight.grad = torch.zeros_like(layer.synapses.weight)
     for x in inputs:
         for i, layer in enumerate(layers):
-            traces[i] = layer.neurons.beta * traces[i] + x
-            u = layer.neurons.charged(layer.current(x), membranes[i])
-            _add_gradient(layer, errors[i], u, traces[i])
-            spikes = (u > layer.neurons.threshold).to(u.dtype)
-            membranes[i] = layer.neurons.after(u, spikes)
+            neurons, of_first = layer.neurons, is_constant and i == 0
+            u = neurons.charged(_current(layer, x, known if i == 0 else None), membranes[i])
+            by_current = _by_current(layer, errors[i], u)
+            if of_first:
+                constant = float(neurons.beta) * constant + 1
+                shares = shares + constant * by_current
+            else:
+                traces[i] = neurons.beta * traces[i] + x
+                _add_gradient(layer, by_current, traces[i])
+            spikes = (u > neurons.threshold).to(u.dtype)
+            membranes[i] = neurons.after(u, spikes)
             x = layer.pooled(spikes)  # noqa: PLW2901
+    if is_constant:
+        _add_gradient(layers[0], shares, inputs[0])
     found = [layer.similarities(count) for layer, count in zip(layers, counts, strict=True)]
     return torch.stack(found, 1)
+
+
+def _current(layer: SpikingHFFLayer, x: Tensor, known: Tensor | None) -> Tensor:
+    return layer.current(x) if known is None else known
 
 
 def loss_through_time(
@@ -102,29 +119,35 @@ def _fired(layer: SpikingHFFLayer, u: Tensor) -> Tensor:
     return spikes.permute(0, 2, 3, 1).flatten(1)
 
 
-def _add_gradient(layer: SpikingHFFLayer, error: Tensor, u: Tensor, trace: Tensor) -> None:
+def _by_current(layer: SpikingHFFLayer, error: Tensor, u: Tensor) -> Tensor:
+    """The gradient by what flows into the neurons at one step, in the shape of their membranes u."""
+    conv, at = layer.shape.conv, slope(u - layer.neurons.threshold)
+    if conv is None:
+        return error * at
+    assert layer.shape.map_out is not None
+    error = error.reshape(len(error), *layer.shape.map_out).permute(0, 3, 1, 2)
+    if conv.pool == "none":
+        return at * error
+    if conv.pool == "max":
+        _, where = functional.max_pool2d(u, conv.pool_size, return_indices=True)
+        wide = functional.max_unpool2d(error.contiguous(), where, conv.pool_size, output_size=u.shape[2:])
+        return at * wide
+    wide = error.repeat_interleave(conv.pool_size[0], 2).repeat_interleave(conv.pool_size[1], 3)
+    left = u.shape[2] - wide.shape[2], u.shape[3] - wide.shape[3]
+    return at * functional.pad(wide, (0, left[1], 0, left[0]))
+
+
+def _add_gradient(layer: SpikingHFFLayer, by_current: Tensor, trace: Tensor) -> None:
     """Add one step's part to the weights' gradient.  trace: of the layer's inputs, (n, n inputs)."""
     conv, weight, grad = layer.shape.conv, layer.synapses.weight, layer.synapses.weight.grad
     assert grad is not None
     if conv is None:
-        grad += (error * slope(u - layer.neurons.threshold)).T @ trace
+        grad += by_current.T @ trace
         return
     assert layer.shape.map_in is not None
-    assert layer.shape.map_out is not None
-    (height, width, channels), out = layer.shape.map_in, layer.shape.map_out
-    error = error.reshape(len(error), *out).permute(0, 3, 1, 2)
-    at = slope(u - layer.neurons.threshold)
-    if conv.pool == "max":
-        _, where = functional.max_pool2d(u, conv.pool_size, return_indices=True)
-        at = at * functional.max_unpool2d(error.contiguous(), where, conv.pool_size, output_size=u.shape[2:])
-    elif conv.pool == "mean":
-        wide = error.repeat_interleave(conv.pool_size[0], 2).repeat_interleave(conv.pool_size[1], 3)
-        left = u.shape[2] - wide.shape[2], u.shape[3] - wide.shape[3]
-        at = at * functional.pad(wide, (0, left[1], 0, left[0]))
-    else:
-        at = at * error
+    height, width, channels = layer.shape.map_in
     seen = trace.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
     groups = channels if conv.kind == "depthwise" else 1
     grad += conv2d_weight(  # type: ignore[no-untyped-call]
-        seen, weight.shape, at, conv.stride, conv.padding, groups=groups
+        seen, weight.shape, by_current, conv.stride, conv.padding, groups=groups
     )

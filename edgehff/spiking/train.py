@@ -121,11 +121,10 @@ def to_integers(
 def _inputs(recipe: Recipe, drive: NDArray[np.int16], epoch: int, generator: torch.Generator) -> list[Tensor]:
     """What comes in at each step, its unit 1, some elements left out for the whole sample."""
     unit, drop = unit_of(recipe.spiking), recipe.pretrain.dropout
-    out = [
-        torch.from_numpy(step.astype(np.float32)) / unit
-        for step in steps_of(recipe.spiking, drive, recipe.seed + epoch)
-    ]
-    if not drop:
-        return out
-    kept = (torch.rand(drive.shape, generator=generator) >= drop) / (1 - drop)
-    return [x * kept for x in out]
+    kept: Tensor | float = 1.0
+    if drop:
+        kept = (torch.rand(drive.shape, generator=generator) >= drop) / (1 - drop)
+    steps = steps_of(recipe.spiking, drive, recipe.seed + epoch)
+    if recipe.spiking.code == "direct":
+        return [torch.from_numpy(drive.astype(np.float32)) / unit * kept] * recipe.spiking.steps
+    return [torch.from_numpy(step.astype(np.float32)) / unit * kept for step in steps]

@@ -43,12 +43,15 @@ def worst(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
+@pytest.mark.parametrize("constant", [False, True])
 @pytest.mark.parametrize("beta", [0.9, 1.0])
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_rule_is_autograds_gradient_through_time(name: str, beta: float) -> None:
+def test_the_rule_is_autograds_gradient_through_time(name: str, beta: float, constant: bool) -> None:
     options = {"beta": beta, "reset": "subtract", "margin": 0.1, "n_per_class": 2}
     layer, control = layer_of(name, **options), layer_of(name, **options)
     inputs, label = samples()
+    if constant:
+        inputs = [inputs[0] * 0.7] * len(inputs)
     loss, spikes = loss_through_time(control, inputs, label)
     loss.backward()
     online_gradients([layer], inputs, label)
