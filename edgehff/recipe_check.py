@@ -15,7 +15,7 @@ OPTIMIZERS = ("adam", "sgd")
 JOINS = ("sum_logp", "last", "weighted")
 UNKNOWN_SCORES = ("nearest", "answer")
 FEATURES = ("mav", "rms", "wl")
-CODES = ("direct", "rate", "latency")
+CODES = ("direct", "rate", "latency", "events")
 RESETS = ("zero", "subtract")
 
 _RANGES: dict[str, tuple[float, float]] = {

@@ -2,7 +2,7 @@
 
 make_model_data.py SOURCE_FOLDER OUT [NAME ...]
 
-OUT gets fsdd.npz, hapt.npz, watch.npz, gas.npz, omniglot.npz and cifar10.npz, or those that are named; then
+OUT gets fsdd.npz, hapt.npz, watch.npz, gas.npz, omniglot.npz, nmnist.npz and cifar10.npz, or those that are named; then
 EDGEHFF_DATA=OUT lets every command find them. SOURCE_FOLDER has of each:
 
 - fsdd_logmel.npz, of the Free Spoken Digit Dataset: X (n, 64, 40), log-mel energies of 40 bands by windows of
@@ -16,6 +16,8 @@ EDGEHFF_DATA=OUT lets every command find them. SOURCE_FOLDER has of each:
   from 1 in the order of months; class_names. OUT has sign(x) log(1 + |x|); group is the batch.
 - omniglot_small.npz, of Omniglot's small background sets: X (n, 28, 28), uint8; y, 242 characters; writer.
   OUT has drawings as MNIST has digits: scaled to a longer side of 20, the middle of their ink in the middle.
+- nmnist_small_events.npz, of N-MNIST: xyp (n events, 3), x, y and polarity on 34 x 34 pixels; t_100us; offset,
+  where each recording begins; y; is_test. OUT has counts in 10 steps of 30 ms, uint8 (1100, 10, 34, 34, 2).
 - cifar10_jpeg_packed.npz, of CIFAR-10 as JPEG: jpeg_train and jpeg_test, the files one after another without
   jpeg_header, which they share; off_train and off_test, where each begins; y_train, y_test; class_names.
 """
@@ -33,6 +35,8 @@ import numpy as np
 from make_bundled_data import write
 from numpy.typing import NDArray
 
+from edgehff.data.events import EVENT, counts
+
 Arrays = dict[str, NDArray[Any]]
 ACTIVITIES = 6
 FRAME, HOP = 32, 8
@@ -44,6 +48,8 @@ BANDS = (1, 2, 3, 5, 8, 12, 17)
 """Where bands begin, in multiples of 50 / FRAME Hz; the last number ends the last."""
 FACTORY_BATCHES = 2
 """Batches of gases that a model leaves the factory with."""
+SENSOR, STEPS, STEP_US = (34, 34), 10, 30_000
+"""Pixels of N-MNIST's camera; steps of a recording, and microseconds of one."""
 FLOOR = 0.01
 """What is added to an amplitude before its logarithm, in g and in rad/s summed over a frame."""
 
@@ -99,6 +105,20 @@ def omniglot(source: Any) -> Arrays:
         "X": np.stack([in_the_middle(image) for image in source["X"]]),
         "y": source["y"],
         "is_test": source["writer"] >= TEST_WRITERS,
+    }
+
+
+def nmnist(source: Any) -> Arrays:
+    """Digits before a moving event camera, uint8 (1100, 10, 34, 34, 2)."""
+    events = np.empty(len(source["t_100us"]), EVENT)
+    events["t"] = source["t_100us"].astype(np.int64) * 100
+    for i, field in enumerate(("x", "y", "p")):
+        events[field] = source["xyp"][:, i]
+    parts = [events[a:b] for a, b in pairwise(source["offset"])]
+    return {
+        "X": np.stack([counts(part, SENSOR, STEPS, STEP_US) for part in parts]),
+        "y": source["y"],
+        "is_test": source["is_test"],
     }
 
 
@@ -163,6 +183,7 @@ SETS: dict[str, tuple[str, Callable[[Any], Arrays]]] = {
     "watch": ("watch_exercise.npz", watch),
     "gas": ("gas_drift.npz", gas),
     "omniglot": ("omniglot_small.npz", omniglot),
+    "nmnist": ("nmnist_small_events.npz", nmnist),
     "cifar10": ("cifar10_jpeg_packed.npz", cifar10),
 }
 

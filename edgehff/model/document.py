@@ -124,9 +124,10 @@ def canonical(value: Any) -> bytes:
 def _derived(network: AnyNetwork) -> dict[str, Any]:
     """What follows from the network: its sizes and checksums."""
     recipe = network.recipe
+    n_in = network.n_in if isinstance(network, SpikingNetwork) else network.encoding.n_features
     out: dict[str, Any] = {
         "sizes": {
-            "dims": [network.encoding.n_features, *recipe.widths],
+            "dims": [n_in, *recipe.widths],
             "n_classes": len(network.class_names),
             "n_per_class": recipe.prototypes_per_class,
         }

@@ -65,8 +65,26 @@ class SpikingNetwork:
         return crc32_of(array for arrays in parts for array in arrays)
 
     def encode(self, raw: NDArray[Any]) -> NDArray[np.int16]:
-        """Raw samples as unit vectors: int16 Q14, shape (n, n_in). raw as in Encoding.quantize_raw."""
-        return self.encoding.to_core().encode(self.encoding.quantize_raw(raw))
+        """Raw samples as unit vectors, int16 Q14, shape (n, n_in); of "events" as numbers, (n, steps * n_in).
+
+        raw: as in Encoding.quantize_raw.
+        """
+        return encoded_for(self.recipe, self.encoding, raw)
+
+    @property
+    def n_in(self) -> int:
+        """Inputs of one step."""
+        return self.recipe.spiking.inputs(self.encoding.n_features)
+
+
+def encoded_for(recipe: Recipe, encoding: Encoding, raw: NDArray[Any]) -> NDArray[np.int16]:
+    """What a spiking network of this recipe takes of raw samples; see SpikingNetwork.encode."""
+    numbers = encoding.quantize_raw(raw)
+    if recipe.spiking.code != "events":
+        return encoding.to_core().encode(numbers)
+    limit = recipe.spiking.levels
+    cut: NDArray[np.int16] = np.clip(numbers, -limit, limit).reshape(len(numbers), -1).astype(np.int16)
+    return cut
 
 
 def _check(n: SpikingNetwork) -> None:
@@ -74,7 +92,7 @@ def _check(n: SpikingNetwork) -> None:
         raise ShapeError("a spiking network of a recipe without [spiking]", hint="[spiking] steps = 8")
     check_counts(n.recipe, n.class_names, len(n.layers), n.step)
     protos = (len(n.class_names), n.recipe.prototypes_per_class)
-    for i, (shape, layer) in enumerate(zip(n.recipe.shapes(n.encoding.n_features), n.layers, strict=True)):
+    for i, (shape, layer) in enumerate(zip(n.recipe.shapes(n.n_in), n.layers, strict=True)):
         check_array(i, "weight", layer.weight, np.dtype(np.int8), (shape.n_out, shape.n_in))
         check_array(i, "prototypes", layer.prototypes, np.dtype(np.int16), (*protos, shape.head))
         if not 0 <= layer.threshold < MAX_THRESHOLD:

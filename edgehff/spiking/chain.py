@@ -36,7 +36,7 @@ def chain_of(network: SpikingNetwork) -> list[ChainLayer]:
         RecipeError: a layer that no matrix says, named with its number; or one of too many synapses.
     """
     out: list[ChainLayer] = []
-    shapes = network.recipe.shapes(network.encoding.n_features)
+    shapes = network.recipe.shapes(network.n_in)
     window = 1
     for i, (shape, layer) in enumerate(zip(shapes, network.layers, strict=True)):
         if shape.conv is not None and shape.conv.pool == "max":
@@ -76,7 +76,7 @@ def trains_of(network: SpikingNetwork, x: NDArray[np.int16]) -> list[NDArray[np.
 
 
 def inputs_of(network: SpikingNetwork, x: NDArray[np.int16]) -> NDArray[np.int16]:
-    """What comes in, (n, steps, n_in): levels of "direct", spikes of 1 otherwise."""
+    """What comes in, (n, steps, n_in): as `encode.steps_of` gives it."""
     s = network.recipe.spiking
     return np.stack(list(steps_of(s, drive_of(s, network.gain, x), network.recipe.seed)), axis=1)
 

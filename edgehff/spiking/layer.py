@@ -124,7 +124,7 @@ def layers_of(
 
 def layers_from(network: SpikingNetwork) -> list[SpikingHFFLayer]:
     """The layers of a network in integers, which float32 holds exactly."""
-    layers = layers_of(network.recipe, network.encoding.n_features, len(network.class_names))
+    layers = layers_of(network.recipe, network.n_in, len(network.class_names))
     with torch.no_grad():
         for layer, data in zip(layers, network.layers, strict=True):
             layer.set_matrix(torch.from_numpy(data.weight.astype("float32")))

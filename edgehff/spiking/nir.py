@@ -50,7 +50,7 @@ def build(network: SpikingNetwork) -> bytes:
         )
     per_step = LONG if spiking.beta == 1 else 1 / (1 - spiking.beta)
     tau = np.float32(DT) * np.float32(per_step)
-    nodes = [nir.Input(np.array([network.encoding.n_features]))]
+    nodes = [nir.Input(np.array([network.n_in]))]
     for layer in chain_of(network):
         n = len(layer.matrix)
         nodes.append(nir.Linear(layer.matrix.astype(np.float32) * np.float32(per_step)))

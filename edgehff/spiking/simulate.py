@@ -76,7 +76,7 @@ def run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | None
 def _run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | None) -> Run:
     recipe, n = network.recipe, len(x)
     margin = recipe.spiking.exit_margin if exit_margin is None else exit_margin
-    shapes = recipe.shapes(x.shape[1])
+    shapes = recipe.shapes(network.n_in)
     counts: list[Float] = []
     answers, steps = np.zeros(n, np.int64), np.zeros(n, np.int64)
     by_step, totals = [], np.zeros((3, len(shapes)), np.int64)
@@ -103,7 +103,7 @@ def _steps(
 ) -> Iterator[tuple[list[NDArray[np.bool_]], list[Float]]]:
     """Each layer's spikes before pooling, and its inputs."""
     r = network.recipe
-    shapes = r.shapes(x.shape[1])
+    shapes = r.shapes(network.n_in)
     membranes: list[Float | float] = [0.0] * len(shapes)
     drive = drive_of(r.spiking, network.gain, x)
     constant: Float | None = None
@@ -160,7 +160,7 @@ def _cosines(network: SpikingNetwork, shapes: tuple[LayerShape, ...], counts: li
 
 def dense_operations(network: SpikingNetwork) -> list[int]:
     """Products of one step of each layer, were all inputs and weights nonzero; padding counts as input."""
-    return [s.n_in * s.n_out * _positions(s) for s in network.recipe.shapes(network.encoding.n_features)]
+    return [s.n_in * s.n_out * _positions(s) for s in network.recipe.shapes(network.n_in)]
 
 
 def _positions(shape: LayerShape) -> int:
@@ -173,7 +173,7 @@ def _positions(shape: LayerShape) -> int:
 
 def _parts(network: SpikingNetwork, x: NDArray[np.int16]) -> list[NDArray[np.int16]]:
     """Rows that go through at once."""
-    shapes = network.recipe.shapes(x.shape[1])
+    shapes = network.recipe.shapes(network.n_in)
     largest = max(s.n_in * _positions(s) for s in shapes if s.conv) if shapes[0].conv else 0
     n = max(1, min(1024, _ELEMENTS // max(largest, *(s.n_in for s in shapes))))
     return [x[start : start + n] for start in range(0, max(len(x), 1), n)]

@@ -16,7 +16,7 @@ from edgehff.data.dataset import Dataset
 from edgehff.errors import DataError, RecipeError
 from edgehff.fixedpoint import W_LIMIT
 from edgehff.model.encoding import Encoding, fit_encoding
-from edgehff.model.spiking_network import SpikingLayer, SpikingNetwork
+from edgehff.model.spiking_network import SpikingLayer, SpikingNetwork, encoded_for
 from edgehff.nn.network import join
 from edgehff.quantize.network import share_at_limit, unit_rows
 from edgehff.recipe import Recipe
@@ -49,15 +49,17 @@ def train(
     if recipe.gate is not None:
         raise RecipeError(f"gate = {recipe.gate}: spiking layers learn from all samples", hint='gate = "off"')
     p, s = recipe.pretrain, recipe.spiking
+    if s.code == "events":
+        _check_events(recipe, rows)
     encoding = fit_encoding(rows.x, recipe.encoder)
-    encoded = encoding.to_core().encode(encoding.quantize_raw(rows.x))
+    encoded = encoded_for(recipe, encoding, rows.x)
     gain = gain_of(s, encoded)
     drive_of(s, gain, encoded[:1024])
     generator = torch.Generator().manual_seed(recipe.seed)
-    layers = layers_of(recipe, encoded.shape[1], rows.n_classes, generator)
+    layers = layers_of(recipe, s.inputs(encoded.shape[1]), rows.n_classes, generator)
     optimizers = [optimizer_of(layer, p) for layer in layers]
     label = torch.from_numpy(rows.y.astype(np.int64))
-    changes = Augmentation(recipe)
+    changes = _Changes(recipe)
     steps, step = math.ceil(len(rows) / p.batch_size) * p.epochs, 0
     seconds, samples = 0.0, 0
     threads = torch.get_num_threads()
@@ -116,6 +118,41 @@ def to_integers(
         threshold = float(layer.neurons.threshold) * per_unit * (1 if i else unit_of(recipe.spiking))
         out.append(SpikingLayer(rounded, int(threshold), unit_rows(layer.prototypes.detach().numpy())))
     return SpikingNetwork(recipe, class_names, encoding, tuple(out), gain, step)
+
+
+class _Changes(Augmentation):
+    """Changes of maps; those of events are the same at every step of a sample."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self.steps = recipe.spiking.steps if recipe.spiking.code == "events" else 0
+        if self.map_in and self.steps:
+            height, width, channels = self.map_in
+            self.map_in = height, width, channels * self.steps
+
+    def __call__(self, x: NDArray[np.int16]) -> NDArray[np.int16]:
+        if not self.steps:
+            return super().__call__(x)
+        assert self.map_in
+        height, width, channels = self.map_in
+        shape = len(x), self.steps, height, width, channels // self.steps
+        beside = super().__call__(x.reshape(shape).transpose(0, 2, 3, 1, 4).reshape(x.shape))
+        steps_last = beside.reshape(len(x), height, width, self.steps, -1)
+        return np.ascontiguousarray(steps_last.transpose(0, 3, 1, 2, 4).reshape(x.shape))
+
+
+def _check_events(recipe: Recipe, rows: Dataset) -> None:
+    """DataError where samples are not so many steps of whole numbers."""
+    steps = recipe.spiking.steps
+    if rows.x.dtype.kind not in "ui":
+        raise DataError(
+            f"events are whole numbers, {rows.name} has {rows.x.dtype}", hint="count the events of each step"
+        )
+    if rows.x.ndim < 3 or rows.x.shape[1] != steps:
+        raise DataError(
+            f"samples of {rows.x.shape[1:]} are no {steps} steps of inputs",
+            hint=f"[spiking] steps = {rows.x.shape[1]}",
+        )
 
 
 def _inputs(recipe: Recipe, drive: NDArray[np.int16], epoch: int, generator: torch.Generator) -> list[Tensor]:
