@@ -132,8 +132,10 @@ class SpikingRecipe:
     steps: of one sample, 1 to 1024; 0: the network does not spike.
     code: "direct", the same graded current at every step; "rate", at each step a spike with a probability of
         the input's share of levels; "latency", one spike, the earlier the larger; "events", what an event
-        camera or a stream of frames gives: a sample is so many steps of raw inputs, which are not encoded.
-    levels: of the largest input, 1 to 255; of "events" what larger numbers are cut off at.
+        camera or a stream of frames gives: a sample is so many steps of raw inputs, which are not encoded;
+        "delta", how often each channel of a stream rose and fell by delta since the step before.
+    levels: of the largest input, 1 to 255; of "events" and "delta" what larger numbers are cut off at.
+    delta: 1 to 65535, in the units of raw samples.
     beta: share of its membrane that a neuron keeps from one step to the next; 1: all.
     reset: "zero" or "subtract", what a spike leaves of the membrane.
     exit_margin: answer once a class's cosine leads by this much; 0: after all steps.
@@ -142,13 +144,16 @@ class SpikingRecipe:
     steps: int = 0
     code: str = "direct"
     levels: int = 15
+    delta: int = 1
     beta: float = 1.0
     reset: str = "zero"
     exit_margin: float = 0.0
 
     def inputs(self, n_features: int) -> int:
         """Inputs of one step, of a sample of n_features elements."""
-        return n_features // max(self.steps, 1) if self.code == "events" else n_features
+        if self.code not in ("events", "delta"):
+            return n_features
+        return n_features // max(self.steps, 1) * (2 if self.code == "delta" else 1)
 
 
 @dataclass(frozen=True)

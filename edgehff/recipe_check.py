@@ -15,7 +15,7 @@ OPTIMIZERS = ("adam", "sgd")
 JOINS = ("sum_logp", "last", "weighted")
 UNKNOWN_SCORES = ("nearest", "answer")
 FEATURES = ("mav", "rms", "wl")
-CODES = ("direct", "rate", "latency", "events")
+CODES = ("direct", "rate", "latency", "events", "delta")
 RESETS = ("zero", "subtract")
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -43,6 +43,7 @@ _UNKNOWN_RANGES: dict[str, tuple[float, float]] = {"threshold": (-1024, 1024)}
 _SPIKING_RANGES: dict[str, tuple[float, float]] = {
     "steps": (0, 1024),
     "levels": (1, 255),
+    "delta": (1, 65535),
     "beta": (0.01, 1),
     "exit_margin": (0, 2),
 }

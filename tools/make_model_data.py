@@ -2,8 +2,8 @@
 
 make_model_data.py SOURCE_FOLDER OUT [NAME ...]
 
-OUT gets fsdd.npz, hapt.npz, watch.npz, gas.npz, omniglot.npz, nmnist.npz and cifar10.npz, or those that are named; then
-EDGEHFF_DATA=OUT lets every command find them. SOURCE_FOLDER has of each:
+OUT gets fsdd.npz, hapt.npz, watch.npz, gas.npz, omniglot.npz, nmnist.npz and cifar10.npz, or those that are
+named; then EDGEHFF_DATA=OUT lets every command find them. SOURCE_FOLDER has of each:
 
 - fsdd_logmel.npz, of the Free Spoken Digit Dataset: X (n, 64, 40), log-mel energies of 40 bands by windows of
   32 ms (Hann) every 16 ms, the clip in the middle of 64 frames; y; speaker; is_test, the recordings 0 to 4.
@@ -16,8 +16,8 @@ EDGEHFF_DATA=OUT lets every command find them. SOURCE_FOLDER has of each:
   from 1 in the order of months; class_names. OUT has sign(x) log(1 + |x|); group is the batch.
 - omniglot_small.npz, of Omniglot's small background sets: X (n, 28, 28), uint8; y, 242 characters; writer.
   OUT has drawings as MNIST has digits: scaled to a longer side of 20, the middle of their ink in the middle.
-- nmnist_small_events.npz, of N-MNIST: xyp (n events, 3), x, y and polarity on 34 x 34 pixels; t_100us; offset,
-  where each recording begins; y; is_test. OUT has counts in 10 steps of 30 ms, uint8 (1100, 10, 34, 34, 2).
+- nmnist_small_events.npz, of N-MNIST: xyp (n events, 3), x, y and polarity on 34 x 34 pixels; t_100us;
+  offset, where each recording begins; y; is_test. OUT has counts in 10 steps of 30 ms.
 - cifar10_jpeg_packed.npz, of CIFAR-10 as JPEG: jpeg_train and jpeg_test, the files one after another without
   jpeg_header, which they share; off_train and off_test, where each begins; y_train, y_test; class_names.
 """

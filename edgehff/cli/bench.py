@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgehff.cli.bench_people import classes, personalize
+from edgehff.cli.bench_spiking import spiking
 from edgehff.cli.output import Output, common_options, last_of, pass_output
 
 
@@ -18,6 +19,7 @@ def bench() -> None:
 
 bench.add_command(personalize)
 bench.add_command(classes)
+bench.add_command(spiking)
 
 
 @bench.command()

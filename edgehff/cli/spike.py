@@ -29,7 +29,10 @@ def spike() -> None:
     "-o", "--output", "model", required=True, type=click.Path(path_type=Path), help="Model file to write."
 )
 @click.option(
-    "--validation", type=float, metavar="FRACTION", help="Hold this share of the training rows out."
+    "--validation",
+    type=float,
+    metavar="FRACTION",
+    help="Hold this share of the training rows out, and choose the exit margin on them.",
 )
 @common_options
 @pass_output
@@ -53,6 +56,8 @@ def train_spikes(
 
     require("torch", "spiking")
     require("snntorch", "spiking")
+    from edgehff.spiking.early import choose, with_margin
+    from edgehff.spiking.simulate import run
     from edgehff.spiking.train import train
     from edgehff.train.events import Advanced, EpochDone
 
@@ -79,7 +84,11 @@ def train_spikes(
             else:
                 done = event
     assert last is not None
-    file.save(done.network, model)
+    network, early = done.network, None
+    if held is not None:
+        early = choose(run(network, network.encode(held.x), 0.0), held.y)
+        network = with_margin(network, early.margin)
+    file.save(network, model)
     document: dict[str, Any] = {
         "model": str(model),
         "data": whole.name,
@@ -89,12 +98,20 @@ def train_spikes(
         "validation_accuracy": last.validation,
         "saturated": last.saturated,
         "thresholds": [layer.threshold for layer in done.network.layers],
+        "exit_margin": network.recipe.spiking.exit_margin,
+        "exit_steps": None if early is None else early.steps,
+        "exit_accuracy": None if early is None else early.accuracy,
         "weights_crc32": f"{done.network.weights_crc32:08x}",
-        "recipe": recipe.to_dict(),
+        "recipe": network.recipe.to_dict(),
     }
     if output.json:
         output.print_document(document)
         return
+    if early is not None:
+        how = f"once a class leads by {early.margin:g}" if early.margin else "after all steps"
+        output.print_text(
+            f"answers {how}: {early.accuracy:.2%} of the held rows after {early.steps:.2f} steps in the mean"
+        )
     output.print_text(
         f"{done.samples} samples in {done.seconds:.1f} s\nwrote {model}  weights {document['weights_crc32']}"
     )
@@ -139,7 +156,9 @@ def run_spikes(
         return
     output.print_text(
         f"{model} on {len(chosen)} rows of {whole.name} ({rows}): {document['accuracy']:.2%}"
-        f" after {document['steps']:.2f} steps of {network.recipe.spiking.steps}"
+        f" after {document['steps']:.2f} steps of {network.recipe.spiking.steps}\n"
+        f"{document['work']:,.0f} operations a sample"
+        + (", the constant input's products counted once" if found.once else "")
     )
     output.table(
         "Steps",
@@ -250,6 +269,9 @@ def verify_spikes(
 def _agreed(line: Agreement) -> str:
     if line.reason:
         return line.reason
+    if line.operations is not None:
+        theirs, own = line.operations
+        return f"{line.differing:,} slots differ; {theirs:,} synaptic operations, ours {own:,}"
     if line.first is None:
         return f"0 of {line.slots:,} slots differ"
     layer, sample, step, neuron = line.first
@@ -268,6 +290,7 @@ def _document(network: SpikingNetwork, found: Run, y: Any) -> dict[str, Any]:
         "accuracy_by_step": [float((answers == y).mean()) for answers in found.by_step],
         "steps": float(found.steps.mean()),
         "synaptic_operations": float(found.operations.sum() / n),
+        "work": found.work,
         "spikes": float(found.spikes.sum() / n),
         "per_layer": [
             {

@@ -56,7 +56,7 @@ def counts(events: NDArray[Any], size: tuple[int, int], steps: int, step_us: int
     step = step[step < steps]
     if len(kept) and (kept["x"].max() >= width or kept["y"].max() >= height):
         raise DataError(
-            f"an event at x = {kept['x'].max()}, y = {kept['y'].max()}, the sensor has {width} x {height} pixels",
+            f"an event at x = {kept['x'].max()}, y = {kept['y'].max()} of {width} x {height} pixels",
             hint="name the sensor's size, height and width",
         )
     at = ((step * height + kept["y"]) * width + kept["x"]) * 2 + (kept["p"] > 0)

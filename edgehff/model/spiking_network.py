@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgehff.errors import ShapeError
 from edgehff.model.encoding import Encoding
 from edgehff.model.network import check_array, check_counts, crc32_of
+from edgehff.model.spiking_input import encoded_for
 from edgehff.recipe import Recipe
 
 HALF = 0.5
@@ -65,7 +66,7 @@ class SpikingNetwork:
         return crc32_of(array for arrays in parts for array in arrays)
 
     def encode(self, raw: NDArray[Any]) -> NDArray[np.int16]:
-        """Raw samples as unit vectors, int16 Q14, shape (n, n_in); of "events" as numbers, (n, steps * n_in).
+        """Raw samples as unit vectors, int16 Q14, shape (n, n_in); of streams as numbers, (n, steps * n_in).
 
         raw: as in Encoding.quantize_raw.
         """
@@ -75,16 +76,6 @@ class SpikingNetwork:
     def n_in(self) -> int:
         """Inputs of one step."""
         return self.recipe.spiking.inputs(self.encoding.n_features)
-
-
-def encoded_for(recipe: Recipe, encoding: Encoding, raw: NDArray[Any]) -> NDArray[np.int16]:
-    """What a spiking network of this recipe takes of raw samples; see SpikingNetwork.encode."""
-    numbers = encoding.quantize_raw(raw)
-    if recipe.spiking.code != "events":
-        return encoding.to_core().encode(numbers)
-    limit = recipe.spiking.levels
-    cut: NDArray[np.int16] = np.clip(numbers, -limit, limit).reshape(len(numbers), -1).astype(np.int16)
-    return cut
 
 
 def _check(n: SpikingNetwork) -> None:

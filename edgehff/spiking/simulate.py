@@ -28,17 +28,26 @@ class Run:
     """What n samples did, each up to the step that it was answered at.
 
     answers: (n,), classes.  steps: (n,), until the answer.  by_step: (steps, n), what would be answered after
-    each.  spikes: (n_layers,), of all samples.  operations: (n_layers,), synaptic: nonzero inputs that met a
-    nonzero weight; of the first layer with code "direct" multiplications.  slots: (n_layers,), of neurons and
-    steps.
+    each.  leads: (steps, n), of the best class's cosine before the second's.  spikes: (n_layers,), of all
+    samples.  operations: (n_layers,), synaptic, as NeuroBench counts them: nonzero inputs that met a nonzero
+    weight, at every step.  once: the first layer's products where its current stays the same for all steps
+    (code "direct"), and has to be computed only once; 0 otherwise.  slots: (n_layers,), of neurons and steps.
     """
 
     answers: NDArray[np.int64]
     steps: NDArray[np.int64]
     by_step: NDArray[np.int64]
+    leads: Float
     spikes: NDArray[np.int64]
     operations: NDArray[np.int64]
     slots: NDArray[np.int64]
+    once: int
+
+    @property
+    def work(self) -> float:
+        """Operations a sample, the products of a constant current counted once."""
+        later = self.operations[1:].sum() if self.once else self.operations.sum()
+        return float(self.once + later) / len(self.answers)
 
     @property
     def rates(self) -> Float:
@@ -62,14 +71,16 @@ def run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | None
     """
     parts = [_run(network, part, exit_margin) for part in _parts(network, x)]
     columns = ([getattr(part, name) for part in parts] for name in Run.__dataclass_fields__)
-    answers, steps, by_step, spikes, operations, slots = columns
+    answers, steps, by_step, leads, spikes, operations, slots, once = columns
     return Run(
         np.concatenate(answers),
         np.concatenate(steps),
         np.concatenate(by_step, axis=1),
+        np.concatenate(leads, axis=1),
         np.sum(spikes, axis=0),
         np.sum(operations, axis=0),
         np.sum(slots, axis=0),
+        int(np.sum(once)),
     )
 
 
@@ -79,7 +90,7 @@ def _run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | Non
     shapes = recipe.shapes(network.n_in)
     counts: list[Float] = []
     answers, steps = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    by_step, totals = [], np.zeros((3, len(shapes)), np.int64)
+    by_step, leads, totals, once = [], [], np.zeros((3, len(shapes)), np.int64), 0
     for step, (fired, inputs) in enumerate(_steps(network, x)):
         going = steps == 0
         pooled = [_pooled(shape, spikes) for shape, spikes in zip(shapes, fired, strict=True)]
@@ -87,7 +98,8 @@ def _run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | Non
         cosines = _cosines(network, shapes, counts)
         by_step.append(cosines.argmax(axis=1))
         best = np.sort(cosines, axis=1)
-        done = going & ((best[:, -1] - best[:, -2] > margin) if margin else np.zeros(n, np.bool_))
+        leads.append(best[:, -1] - best[:, -2])
+        done = going & ((leads[-1] > margin) if margin else np.zeros(n, np.bool_))
         if step + 1 == recipe.spiking.steps:
             done = going
         answers[done], steps[done] = by_step[-1][done], step + 1
@@ -95,7 +107,9 @@ def _run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | Non
             totals[0, i] += int(fired[i][going].sum())
             totals[1, i] += int(currents(shape, layer.weight != 0, inputs[i][going] != 0).sum())
             totals[2, i] += fired[i][going].size
-    return Run(answers, steps, np.array(by_step), *totals)
+        if step == 0 and recipe.spiking.code == "direct":
+            once = int(totals[1, 0])
+    return Run(answers, steps, np.array(by_step), np.array(leads), totals[0], totals[1], totals[2], once)
 
 
 def _steps(

@@ -16,11 +16,12 @@ from edgehff.data.dataset import Dataset
 from edgehff.errors import DataError, RecipeError
 from edgehff.fixedpoint import W_LIMIT
 from edgehff.model.encoding import Encoding, fit_encoding
-from edgehff.model.spiking_network import SpikingLayer, SpikingNetwork, encoded_for
+from edgehff.model.spiking_input import encoded_for
+from edgehff.model.spiking_network import SpikingLayer, SpikingNetwork
 from edgehff.nn.network import join
 from edgehff.quantize.network import share_at_limit, unit_rows
 from edgehff.recipe import Recipe
-from edgehff.spiking.encode import drive_of, gain_of, steps_of, unit_of
+from edgehff.spiking.encode import STREAMS, drive_of, gain_of, steps_of, unit_of
 from edgehff.spiking.layer import SpikingHFFLayer, layers_of
 from edgehff.spiking.learn import online_gradients
 from edgehff.spiking.simulate import run
@@ -49,14 +50,14 @@ def train(
     if recipe.gate is not None:
         raise RecipeError(f"gate = {recipe.gate}: spiking layers learn from all samples", hint='gate = "off"')
     p, s = recipe.pretrain, recipe.spiking
-    if s.code == "events":
-        _check_events(recipe, rows)
+    if s.code in STREAMS:
+        _check_stream(recipe, rows)
     encoding = fit_encoding(rows.x, recipe.encoder)
     encoded = encoded_for(recipe, encoding, rows.x)
     gain = gain_of(s, encoded)
     drive_of(s, gain, encoded[:1024])
     generator = torch.Generator().manual_seed(recipe.seed)
-    layers = layers_of(recipe, s.inputs(encoded.shape[1]), rows.n_classes, generator)
+    layers = layers_of(recipe, s.inputs(encoding.n_features), rows.n_classes, generator)
     optimizers = [optimizer_of(layer, p) for layer in layers]
     label = torch.from_numpy(rows.y.astype(np.int64))
     changes = _Changes(recipe)
@@ -125,7 +126,7 @@ class _Changes(Augmentation):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self.steps = recipe.spiking.steps if recipe.spiking.code == "events" else 0
+        self.steps = recipe.spiking.steps if recipe.spiking.code in STREAMS else 0
         if self.map_in and self.steps:
             height, width, channels = self.map_in
             self.map_in = height, width, channels * self.steps
@@ -141,12 +142,12 @@ class _Changes(Augmentation):
         return np.ascontiguousarray(steps_last.transpose(0, 3, 1, 2, 4).reshape(x.shape))
 
 
-def _check_events(recipe: Recipe, rows: Dataset) -> None:
+def _check_stream(recipe: Recipe, rows: Dataset) -> None:
     """DataError where samples are not so many steps of whole numbers."""
     steps = recipe.spiking.steps
     if rows.x.dtype.kind not in "ui":
         raise DataError(
-            f"events are whole numbers, {rows.name} has {rows.x.dtype}", hint="count the events of each step"
+            f"streams are whole numbers, {rows.name} has {rows.x.dtype}", hint="count the events of each step"
         )
     if rows.x.ndim < 3 or rows.x.shape[1] != steps:
         raise DataError(

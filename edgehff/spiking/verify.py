@@ -7,15 +7,17 @@ the folder of a case:
     case.npz      x (n, steps, n_in); layers, their number; matrix_0, threshold_0, ... of chain.py
 
 It writes spikes.npz, or spikes_NAME.npz for each of several arithmetics: arrays "0", "1", ... of the layers
-that it can see, (n, steps, neurons), and "version". The packages of a simulator are never imported here.
+that it can see, (n, steps, neurons), and "version". It may
+write metrics.json, NeuroBench's results. The packages of a simulator are never imported here.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +27,13 @@ from edgehff.errors import InputError, MissingToolError
 from edgehff.model.spiking_network import SpikingNetwork
 from edgehff.spiking import nir
 from edgehff.spiking.chain import chain_of, inputs_of, trains_of
+from edgehff.spiking.simulate import run
 
+ROUNDING = 1e-3
+"""Of operations that were divided by the number of samples and multiplied again."""
 TIMEOUT = 3600.0
 """Seconds that a simulator may take."""
+METRICS = "metrics.json"
 Trains = NDArray[np.bool_]
 
 
@@ -37,7 +43,8 @@ class Agreement:
 
     layers: that it let us see.  slots: of their neurons, steps and samples.  spikes: ours in them.
     differing: slots where one spikes and the other does not.  first: (layer, sample, step, neuron) of the
-    first of them.  reason: why there is nothing to compare.
+    first of them.  operations: synaptic ones of all samples as NeuroBench counts them, and ours; None where
+    nobody counted.  reason: why there is nothing to compare.
     """
 
     simulator: str
@@ -47,12 +54,14 @@ class Agreement:
     spikes: int = 0
     differing: int = 0
     first: tuple[int, int, int, int] | None = None
+    operations: tuple[float, int] | None = None
     reason: str = ""
 
     @property
     def passed(self) -> bool:
-        """Whether there were spikes, and none differed."""
-        return not self.reason and self.differing == 0 and self.spikes > 0
+        """Whether there were spikes, none differed, and operations were counted alike."""
+        counted = self.operations is None or self.operations[0] == self.operations[1]
+        return not self.reason and self.differing == 0 and self.spikes > 0 and counted
 
 
 def simulators_in(folder: Path, names: Sequence[str] = ()) -> list[Path]:
@@ -89,7 +98,12 @@ def verify(
         case = Path(name)
         write_case(network, x, case)
         for simulator in simulators:
-            yield from _run(simulator, case, ours, timeout)
+            for found in _run(simulator, case, ours, timeout):
+                if (case / METRICS).is_file():
+                    total = int(run(network, x, 0.0).operations.sum())
+                    yield replace(found, operations=(_counted(case / METRICS, len(x)), total))
+                else:
+                    yield found
 
 
 def write_case(network: SpikingNetwork, x: NDArray[np.int16], folder: Path) -> None:
@@ -104,7 +118,7 @@ def write_case(network: SpikingNetwork, x: NDArray[np.int16], folder: Path) -> N
 
 
 def _run(simulator: Path, case: Path, ours: list[Trains], timeout: float) -> Iterator[Agreement]:
-    for old in case.glob("spikes*.npz"):
+    for old in [*case.glob("spikes*.npz"), *case.glob(METRICS)]:
         old.unlink()
     command = [str((simulator / "bin/python").absolute()), str((simulator / "run.py").absolute()), str(case)]
     try:
@@ -128,6 +142,13 @@ def _run(simulator: Path, case: Path, ours: list[Trains], timeout: float) -> Ite
             yield compare(name, {k: found[k] for k in found.files}, ours)
 
 
+def _counted(file: Path, n: int) -> float:
+    """NeuroBench's synaptic operations of all n samples, from those of one."""
+    each = json.loads(file.read_text())["SynapticOperations"]
+    total = (each["Effective_MACs"] + each["Effective_ACs"]) * n
+    return round(total) if abs(total - round(total)) < ROUNDING else float(total)
+
+
 def compare(name: str, found: dict[str, NDArray[np.generic]], ours: list[Trains]) -> Agreement:
     """A simulator's spikes, by layer, beside ours."""
     version = str(found.pop("version", np.array("")))
@@ -147,4 +168,4 @@ def compare(name: str, found: dict[str, NDArray[np.generic]], ours: list[Trains]
             first = (i, int(at[0, 0]), int(at[0, 1]), int(at[0, 2]))
     slots, spikes = sum(ours[i].size for i in layers), sum(int(ours[i].sum()) for i in layers)
     reason = "" if spikes else "no neuron spikes: nothing was shown"
-    return Agreement(name, version, layers, slots, spikes, differing, first, reason)
+    return Agreement(name, version, layers, slots, spikes, differing, first, reason=reason)
