@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import document, run
 from spiking_networks import RUN, network_of, simulator
@@ -123,3 +124,48 @@ def test_spikes_elsewhere_as_a_user_sees_them(model, tmp_path, capsys):
     assert "1 of 40,960 slots differ, the first in layer 1, sample 3, step 2, neuron 5" in err
     code, _, err = run(capsys, "spike", "verify", model, "--simulators", tmp_path, "--simulator", "x")
     assert (code, "there are: twin" in err) == (4, True)
+
+
+def test_a_recipe_by_folds(tmp_path, capsys):
+    recipe = tmp_path / "r.toml"
+    short = (
+        RECIPE.read_text()
+        .replace("epochs = 20", "epochs = 5")
+        .replace("layers = [128, 128]", "layers = [64]")
+    )
+    recipe.write_text(short)
+    found = document(capsys, "bench", "spiking", recipe, "--folds", 3)
+    assert [fold["samples"] for fold in found["folds"]] == [599, 599, 599]
+    accuracies = [fold["accuracy"] for fold in found["folds"]]
+    assert min(accuracies) > 0.6
+    assert found["accuracy"] == pytest.approx(sum(accuracies) / 3)
+    code, out, _ = run(capsys, "bench", "spiking", recipe, "--folds", 3)
+    assert (code, "in the mean of the folds" in out) == (0, True)
+    code, _, err = run(capsys, "bench", "spiking", recipe, "--by", "person")
+    assert (code, "does not say whose rows are whose" in err) == (3, True)
+
+
+def test_a_stream_of_changes_is_learned(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    y = np.arange(120) % 2
+    x = np.cumsum(rng.integers(-2, 3, (120, 12, 2)) * np.stack([1 + 3 * y, 4 - 3 * y], -1)[:, None], axis=1)
+    np.savez(tmp_path / "waves.npz", X=x.clip(-128, 127).astype(np.int8), y=y, is_test=np.arange(120) >= 80)
+    recipe, model = tmp_path / "r.toml", tmp_path / "m.safetensors"
+    spiking = '[spiking]\nsteps = 12\ncode = "delta"\ndelta = 2\nbeta = 0.9\n'
+    head = f'data = "{tmp_path}/waves.npz"\nlayers = [32]\narith = "int8"\ngate = "off"\n'
+    recipe.write_text(
+        head + spiking + "[pretrain]\nlr = 0.01\nlr_prototypes = 0.01\nbatch_size = 8\nepochs = 20\n"
+    )
+    done = document(capsys, "spike", "train", recipe, "-o", model, "--validation", 0.2)
+    assert done["exit_margin"] == done["recipe"]["spiking"]["exit_margin"]
+    assert done["exit_accuracy"] >= done["validation_accuracy"] - 0.0005
+    assert done["exit_steps"] <= 12
+    found = document(capsys, "spike", "run", model, "--exit-margin", 0)
+    assert (found["accuracy"] > 0.9, found["steps"]) == (True, 12)
+    other = recipe.read_text().replace("steps = 12", "steps = 9")
+    recipe.write_text(other)
+    code, _, err = run(capsys, "spike", "train", recipe, "-o", model)
+    assert (code, "samples of (12, 2) are no 9 steps" in err, "steps = 12" in err) == (3, True, True)
+    np.savez(tmp_path / "waves.npz", X=x / 128.0, y=y)
+    code, _, err = run(capsys, "spike", "train", recipe, "-o", model)
+    assert (code, "streams are whole numbers" in err) == (3, True)

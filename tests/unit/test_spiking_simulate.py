@@ -12,10 +12,13 @@ from spiking_networks import network_of, samples
 from edgehff.errors import RecipeError, ShapeError
 from edgehff.geometry import ConvLayer
 from edgehff.model import file
-from edgehff.model.spiking_network import SpikingNetwork
+from edgehff.model.encoding import Encoding
+from edgehff.model.spiking_input import changes
+from edgehff.model.spiking_network import SpikingLayer, SpikingNetwork
 from edgehff.recipe import Recipe, SpikingRecipe, from_dict
+from edgehff.spiking.early import Exit, choose, exit_with, with_margin
 from edgehff.spiking.encode import drive_of, gain_of, steps_of
-from edgehff.spiking.simulate import dense_operations, run, spikes_of
+from edgehff.spiking.simulate import Run, dense_operations, run, spikes_of
 
 CONVS = (
     ConvLayer(4, pool="max", pool_size=(2, 2), grid=(1, 3)),
@@ -188,3 +191,66 @@ def test_recipes_say_what_is_wrong(bad: dict) -> None:
         from_dict({"spiking": {"steps": 8} | bad})
     assert "spiking" not in Recipe().to_dict()
     assert from_dict(Recipe(spiking=SpikingRecipe(steps=3)).to_dict()).spiking.steps == 3
+
+
+def test_streams_come_in_step_by_step() -> None:
+    """Raw numbers, cut off at the levels; the network has the inputs of one step."""
+    network = stream_network("events", levels=2)
+    raw = np.arange(12, dtype=np.uint8).reshape(2, 6) % 5
+    assert network.n_in == 2
+    x = network.encode(raw)
+    assert x.tolist() == [[0, 1, 2, 2, 2, 0], [1, 2, 2, 2, 0, 1]]
+    steps = list(steps_of(network.recipe.spiking, drive_of(network.recipe.spiking, network.gain, x)))
+    assert [step.tolist() for step in steps] == [[[0, 1], [1, 2]], [[2, 2], [2, 2]], [[2, 0], [0, 1]]]
+    first = next(spikes_of(network, x))[0]
+    assert np.array_equal(first, x[:, :2] @ network.layers[0].weight.T > network.layers[0].threshold)
+
+
+def test_changes_of_a_stream_are_rises_and_falls() -> None:
+    stream = np.array([[[0, 5], [7, 5], [7, -4], [30, -5], [30, -5]]], np.int16)
+    found = changes(stream, delta=3, most=4)
+    rises_and_falls = [[0, 0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 3], [4, 0, 0, 0], [4, 0, 0, 0]]
+    assert found[0].tolist() == rises_and_falls
+    network = stream_network("delta", delta=3, levels=4)
+    assert network.n_in == 4
+    raw = stream[:, :3].astype(np.int8)
+    assert network.encode(raw).tolist() == changes(raw, 3, 4).reshape(1, -1).tolist()
+
+
+def stream_network(code: str, **spiking: object) -> SpikingNetwork:
+    recipe = Recipe(layers=(3,), gate=None, spiking=SpikingRecipe(steps=3, code=code, **spiking))
+    raw, n_in = ("uint8", 2) if code == "events" else ("int8", 4)
+    layer = SpikingLayer(np.ones((3, n_in), np.int8), 1, np.ones((2, 1, 3), np.int16))
+    return SpikingNetwork(recipe, ("a", "b"), Encoding(raw, (6, 1)), (layer,), gain=1.0)
+
+
+def test_a_margin_ends_a_sample_where_a_run_of_all_steps_would() -> None:
+    network, x = network_of(), samples(40)
+    whole, y = run(network, x, 0.0), np.arange(40) % 3
+    for margin in (0.0, 0.02, 0.1, 2.0):
+        early, found = run(network, x, margin), exit_with(whole, y, margin)
+        assert found.steps == pytest.approx(early.steps.mean())
+        assert found.accuracy == pytest.approx((early.answers == y).mean())
+    assert exit_with(whole, y, 0.02).steps < exit_with(whole, y, 0.1).steps < 6
+
+
+def test_the_margin_is_the_smallest_that_loses_little() -> None:
+    zero = np.zeros(0, np.int64)
+    by_step = np.array([[0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]])
+    leads = np.array([[0.3, 0.045, 0.2, 0.1], [0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5]])
+    whole = Run(zero, zero, by_step, leads, zero, zero, zero, 0)
+    y = np.array([0, 0, 1, 1])
+    assert choose(whole, y) == Exit(0.05, 1.0, 1.25)  # 0.04 would answer the second sample wrongly
+    assert choose(whole, y, allowed=0.3) == Exit(0.01, 0.75, 1.0)
+    hopeless = replace(whole, leads=leads + 5)
+    assert choose(hopeless, y) == Exit(0.0, 1.0, 3.0)
+    assert with_margin(network_of(), 0.05).recipe.spiking.exit_margin == 0.05
+
+
+def test_work_counts_a_constant_input_once() -> None:
+    network, x = network_of(), samples()
+    found = run(network, x)
+    assert found.once * 6 == found.operations[0]
+    assert found.work == (found.once + found.operations[1]) / len(x)
+    spikes = run(network_of(code="rate"), x)
+    assert (spikes.once, spikes.work) == (0, spikes.operations.sum() / len(x))

@@ -4,7 +4,8 @@ python tools/simulators/lava_learning.py [--samples 1000] [--reset zero]
 
 Two stacked layers of 64 neurons learn from digits, one after another, spikes drawn by rate; once by
 edgehff/spiking/learn.py in float64, once as three-factor learning in Lava (loihi/learn.py). Prints JSON: by
-how much weights and prototypes differ at most, how far they moved, and accuracy on test rows before and after.
+how much weights and prototypes differ at most, how far they moved, and accuracy on test rows before and
+after.
 Exit code 1 where they differ by more than 1e-12.
 """
 
@@ -32,7 +33,7 @@ from edgehff.spiking.learn import online_gradients
 
 HERE = Path(__file__).resolve().parent
 LAVA = HERE.parent.parent / "build/simulators/lava/bin/python"
-STEPS, BETA, GAP, LR, SCALE, WIDTH = 8, 0.5, 40, 0.05, 16.0, 64
+STEPS, BETA, GAP, LR, SCALE, WIDTH = 8, 0.5, 64, 0.05, 16.0, 64
 BOUND = 1e-12
 
 
@@ -47,7 +48,7 @@ def main() -> None:
         sys.exit("lava: not installed\n  try: python tools/simulators/install.py lava")
     train, test = rows("train", args.samples), rows("test", 360)
     layers = new_layers(args.layers, args.reset)
-    case = {
+    case: dict[str, NDArray[Any]] = {
         "x": train[0],
         "y": train[1],
         "beta": np.array(BETA),
