@@ -9,6 +9,7 @@ import click
 
 from edgehff.cli.eval import check_classes, choose_rows
 from edgehff.cli.output import Output, common_options, pass_output
+from edgehff.cli.spike_report import report
 
 if TYPE_CHECKING:
     from edgehff.model.spiking_network import SpikingNetwork
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 @common_options
 def spike() -> None:
     """Networks of spiking neurons, in integers."""
+
+
+spike.add_command(report)
 
 
 @spike.command("train")

@@ -60,8 +60,14 @@ def spikes_of(network: SpikingNetwork, x: NDArray[np.int16]) -> Iterator[list[ND
 
     Shapes (n, n_out); of a convolution (n, positions after pooling, positions of a window, channels).
     """
-    for fired, _ in _steps(network, x):
+    for fired, _, _ in _steps(network, x):
         yield fired
+
+
+def membranes_of(network: SpikingNetwork, x: NDArray[np.int16]) -> Iterator[list[Float]]:
+    """Step by step, each layer's membranes before they may fire; shapes as of spikes_of."""
+    for _, _, charged in _steps(network, x):
+        yield charged
 
 
 def run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | None = None) -> Run:
@@ -91,7 +97,7 @@ def _run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | Non
     counts: list[Float] = []
     answers, steps = np.zeros(n, np.int64), np.zeros(n, np.int64)
     by_step, leads, totals, once = [], [], np.zeros((3, len(shapes)), np.int64), 0
-    for step, (fired, inputs) in enumerate(_steps(network, x)):
+    for step, (fired, inputs, _) in enumerate(_steps(network, x)):
         going = steps == 0
         pooled = [_pooled(shape, spikes) for shape, spikes in zip(shapes, fired, strict=True)]
         counts = [c + p for c, p in zip(counts, pooled, strict=True)] if counts else pooled
@@ -114,8 +120,8 @@ def _run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | Non
 
 def _steps(
     network: SpikingNetwork, x: NDArray[np.int16]
-) -> Iterator[tuple[list[NDArray[np.bool_]], list[Float]]]:
-    """Each layer's spikes before pooling, and its inputs."""
+) -> Iterator[tuple[list[NDArray[np.bool_]], list[Float], list[Float]]]:
+    """Each layer's spikes before pooling, its inputs, and membranes before the spikes."""
     r = network.recipe
     shapes = r.shapes(network.n_in)
     membranes: list[Float | float] = [0.0] * len(shapes)
@@ -124,7 +130,7 @@ def _steps(
     is_constant = r.spiking.code == "direct"
     for step in steps_of(r.spiking, drive, r.seed):
         seen: Float = step.astype(np.float64)
-        fired, inputs = [], []
+        fired, inputs, charged = [], [], []
         for i, (shape, layer) in enumerate(zip(shapes, network.layers, strict=True)):
             known = constant if i == 0 else None
             current = currents(shape, layer.weight, seen) if known is None else known
@@ -135,10 +141,11 @@ def _steps(
             membranes[i] = np.where(
                 spikes, 0.0 if r.spiking.reset == "zero" else u - layer.threshold - 0.5, u
             )
+            charged.append(u)
             fired.append(spikes)
             inputs.append(seen)
             seen = _pooled(shape, spikes)
-        yield fired, inputs
+        yield fired, inputs, charged
 
 
 def currents(shape: LayerShape, weight: NDArray[np.generic], x: NDArray[np.generic]) -> Float:

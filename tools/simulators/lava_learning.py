@@ -33,7 +33,7 @@ from edgehff.spiking.learn import online_gradients
 
 HERE = Path(__file__).resolve().parent
 LAVA = HERE.parent.parent / "build/simulators/lava/bin/python"
-STEPS, BETA, GAP, LR, SCALE, WIDTH = 8, 0.5, 64, 0.05, 16.0, 64
+STEPS, BETA, GAP, LR, SCALE, WIDTH = 8, 0.5, 64, 0.02, 16.0, 64
 BOUND = 1e-12
 
 
