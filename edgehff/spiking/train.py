@@ -20,7 +20,7 @@ from edgehff.model.spiking_input import encoded_for
 from edgehff.model.spiking_network import SpikingLayer, SpikingNetwork
 from edgehff.nn.network import join
 from edgehff.quantize.network import share_at_limit, unit_rows
-from edgehff.recipe import Recipe
+from edgehff.recipe import EncoderRecipe, Recipe
 from edgehff.spiking.encode import STREAMS, drive_of, gain_of, steps_of, unit_of
 from edgehff.spiking.layer import SpikingHFFLayer, layers_of
 from edgehff.spiking.learn import online_gradients
@@ -143,8 +143,10 @@ class _Changes(Augmentation):
 
 
 def _check_stream(recipe: Recipe, rows: Dataset) -> None:
-    """DataError where samples are not so many steps of whole numbers."""
+    """An error where samples are not so many steps of whole numbers, or would be encoded."""
     steps = recipe.spiking.steps
+    if recipe.encoder != EncoderRecipe():
+        raise RecipeError(f"code = {recipe.spiking.code!r} takes no [encoder]", hint="leave it out")
     if rows.x.dtype.kind not in "ui":
         raise DataError(
             f"streams are whole numbers, {rows.name} has {rows.x.dtype}", hint="count the events of each step"
