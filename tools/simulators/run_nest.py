@@ -1,6 +1,6 @@
 # /// script
 # requires-python = "==3.11.*"
-# dependencies = ["nest-simulator==3.10.0", "numpy"]
+# dependencies = ["nest-simulator==3.10.0"]
 # ///
 """NEST: iaf_psc_delta neurons, generators whose spikes weigh what comes in. A step is a millisecond."""
 
