@@ -9,6 +9,7 @@ import click
 
 from edgehff.cli.eval import check_classes, choose_rows
 from edgehff.cli.output import Output, common_options, pass_output
+from edgehff.cli.spike_convert import convert
 from edgehff.cli.spike_report import report
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def spike() -> None:
     """Networks of spiking neurons, in integers."""
 
 
+spike.add_command(convert)
 spike.add_command(report)
 
 
