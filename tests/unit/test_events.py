@@ -82,7 +82,8 @@ def test_files_of_aedat4(tmp_path: Path) -> None:
     pytest.importorskip("aedat")
     found = read(Path(__file__).with_name("small.aedat4"))
     assert (found["t"] - 1_700_000_000_000_000).tolist() == recording()["t"].tolist()
-    assert np.array_equal(counts(found, (5, 6), 2, 1000), counts(recording(), (5, 6), 2, 1000))
+    for field in ("x", "y", "p"):
+        assert found[field].tolist() == recording()[field].tolist()
     path = tmp_path / "a.aedat4"
     path.write_bytes(b"#!AER-DAT4.0\r\nbut no more")
     with pytest.raises(DataError, match=r"a\.aedat4: .*buffer"):

@@ -14,6 +14,7 @@ from edgehff.errors import InputError, MissingToolError, RecipeError
 from edgehff.geometry import ConvLayer
 from edgehff.spiking import chain as chains
 from edgehff.spiking.chain import chain_of, inputs_of, trains_of
+from edgehff.spiking.simulate import run
 from edgehff.spiking.verify import compare, simulators_in, verify, write_case
 
 CONVS = (
@@ -56,6 +57,7 @@ def test_several_arithmetics_of_one_simulator(tmp_path: Path) -> None:
         ("raise SystemExit('no licence')", "exit code 1: no licence"),
         ("pass", "exit code 0: wrote no spikes"),
         ("import time; time.sleep(60)", "no answer in 3 s"),
+        (RUN.format(change="") + "raise SystemExit('afterwards')", "exit code 1: afterwards"),
         (
             RUN.format(change='out = {"1": out["1"][:, :2]}'),
             "layer 1: spikes of (5, 2, 8), ours of (5, 6, 8)",
@@ -66,6 +68,17 @@ def test_several_arithmetics_of_one_simulator(tmp_path: Path) -> None:
 def test_a_simulator_that_fails_says_why(tmp_path: Path, text: str, reason: str) -> None:
     (line,) = verify(network_of(), samples(), [simulator(tmp_path, "s", text)], timeout=3)
     assert (line.reason, line.passed) == (reason, False)
+
+
+@pytest.mark.parametrize(("more", "passed"), [(0, True), (1, False), (0.25, False)])
+def test_operations_are_to_be_counted_alike(tmp_path: Path, more: float, passed: bool) -> None:
+    total = int(run(network_of(), samples(), 0.0).operations.sum())
+    each = {"Effective_MACs": (total - 100) / 5, "Effective_ACs": (100 + more) / 5, "Dense": 1.0}
+    write = f'open(sys.argv[1] + "/metrics.json", "w").write({json.dumps({"SynapticOperations": each})!r})'
+    lines = verify(network_of(), samples(), [simulator(tmp_path, "bench", RUN.format(change=write))])
+    (line,) = lines
+    assert line.operations == (pytest.approx(total + more), total)
+    assert (line.passed, line.differing) == (passed, 0)
 
 
 def test_old_spikes_are_not_taken_for_new_ones(tmp_path: Path) -> None:
