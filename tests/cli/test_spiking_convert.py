@@ -83,6 +83,17 @@ def test_each_threshold_is_what_its_layer_answers_best_with() -> None:
         assert right[1] > max(right[0], right[2]) + 0.005, (i, right)
 
 
+def test_of_the_thresholds_tried_the_best_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = file.load_any(MODELS / "emg-gestures/model.safetensors")
+    data = load("emg-gestures")
+    rows = data.rows(train_test(data)[0][:500])
+    found = {}
+    for shares in ((0.001,), (0.95,), (0.001, 0.95), (0.95, 0.001)):
+        monkeypatch.setattr(conversion, "SHARES", shares)
+        found[shares] = convert(network, rows, STEPS).layers[0].threshold
+    assert found[0.001,] < found[0.95,] == found[0.001, 0.95] == found[0.95, 0.001]
+
+
 def test_layers_that_nothing_excites_are_named() -> None:
     network = float_network()
     rows = rows_of(network)

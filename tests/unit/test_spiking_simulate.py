@@ -247,6 +247,20 @@ def test_the_margin_is_the_smallest_that_loses_little() -> None:
     assert with_margin(network_of(), 0.05).recipe.spiking.exit_margin == 0.05
 
 
+def test_a_lead_is_before_the_second_class() -> None:
+    network, x = network_of(), samples(40)
+    twins = []
+    for layer in network.layers:
+        prototypes = layer.prototypes.copy()
+        prototypes[1] = prototypes[0]
+        twins.append(replace(layer, prototypes=prototypes))
+    found = run(replace(network, layers=tuple(twins)), x, 0.0)
+    first = found.by_step == 0
+    assert first.any()
+    assert (found.leads[first] == 0).all()
+    assert (found.leads[found.by_step == 2] > 0).all()
+
+
 def test_work_counts_a_constant_input_once() -> None:
     network, x = network_of(), samples()
     found = run(network, x)
