@@ -37,7 +37,9 @@ def model_of(file):
         layer.variables["weights"] = matrix.T.reshape(1, 1, matrix.shape[1], len(matrix))
         if inner:
             layer.variables["threshold"] = np.zeros(len(matrix), np.int32)
-            layer.variables["act_step"] = file[f"act_step_{i}"].astype(np.float32)
+            # the engine's steps are those of 4 bits: with fewer bits each is so many times wider
+            wider = np.float32(1 << (4 - int(file["act_bits"])))
+            layer.variables["act_step"] = file[f"act_step_{i}"].astype(np.float32) / wider
     return model
 
 
