@@ -60,7 +60,7 @@ def export_akida(output: Output, model: Path, path: Path | None, data: str | Non
         output.print_document(document)
         return
     lines = [
-        f"wrote {path}  {len(built):,} bytes, {made.bytes_of_weights:,} of them weights on the chip",
+        f"wrote {path}  {len(built):,} bytes; weights of {made.bytes_of_weights:,} bytes on the chip",
         f"accuracy on {len(test)} test rows: Akida's integers {accuracy:.2%}, the model "
         f"{document['model_accuracy']:.2%}",
     ]
