@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "-t",
     "--target",
     required=True,
-    type=click.Choice(["onnx", "executorch", "nir"]),
+    type=click.Choice(["onnx", "executorch", "nir", "akida"]),
     help="Whose form to write.",
 )
 @click.argument("model", required=False, type=click.Path(path_type=Path))
@@ -68,7 +68,7 @@ def export(
 
     MODEL is the newest model of this folder unless named. The file takes raw samples: the encoder is in it.
     Where parity fails, nothing is written and the exit code is 7. NIR is of spiking models: from spikes or
-    currents to spikes, proved in snnTorch.
+    currents to spikes, proved in snnTorch. Akida is a chip's integers: what they answer is printed.
 
     \b
     edgehff export --target executorch
@@ -79,10 +79,11 @@ def export(
     from edgehff.model import file as files
 
     context = click.get_current_context()
-    for name in ("backend", "batch", "prototypes") if target == "nir" else ("backend", "batch"):
+    for name in ("backend", "batch", "prototypes") if target in ("nir", "akida") else ("backend", "batch"):
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         if given and target != "executorch":
             kind = "of models that do not spike" if name == "prototypes" else "of --target executorch"
+            kind = f"not of --target {target}" if (name, target) == ("prototypes", "akida") else kind
             raise click.UsageError(f"--{name} is {kind}", context)
     if target == "nir":
         from edgehff.cli.export_spiking import export_nir
@@ -90,6 +91,11 @@ def export(
         if model is None:
             raise click.UsageError("--target nir wants MODEL, of edgehff spike train", context)
         export_nir(output, model, file, data)
+        return
+    if target == "akida":
+        from edgehff.cli.export_akida import export_akida
+
+        export_akida(output, files.default_model(Path()) if model is None else model, file, data)
         return
     form = form_of(target, backend)
     form.check_installed()

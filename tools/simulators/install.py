@@ -3,7 +3,8 @@
 python tools/simulators/install.py            all of them
 python tools/simulators/install.py norse nest
 
-Each run_NAME.py says at its top what it needs (inline script metadata, PEP 723).
+Each run_NAME.py says at its top what it needs (inline script metadata, PEP 723). NAME/chip.py is a chip's
+engine, which `edgehff spike verify` does not run.
 """
 
 from __future__ import annotations
@@ -47,9 +48,10 @@ def python_of(version: str) -> str | None:
 
 def install(name: str) -> str | None:
     """Make one environment; returns why it could not be made."""
-    script, folder = HERE / f"run_{name}.py", TARGET / name
-    if not script.is_file():
-        return f"there is no {script.name}"
+    scripts, folder = (HERE / f"run_{name}.py", HERE / name / "chip.py"), TARGET / name
+    script = next((path for path in scripts if path.is_file()), None)
+    if script is None:
+        return f"there is no {scripts[0].name}"
     version, packages = needs(script)
     marker = folder / "installed.txt"
     if not marker.is_file() or marker.read_text() != "\n".join(packages):
@@ -63,13 +65,14 @@ def install(name: str) -> str | None:
             if part and subprocess.run([*pip, *part], check=False).returncode:
                 return "pip failed"
         marker.write_text("\n".join(packages))
-    shutil.copyfile(script, folder / "run.py")
+    shutil.copyfile(script, folder / ("chip.py" if script.name == "chip.py" else "run.py"))
     return None
 
 
 def main() -> None:
     """Install what is named, or everything; exit code 1 where something could not be."""
-    names = sys.argv[1:] or sorted(path.stem.removeprefix("run_") for path in HERE.glob("run_*.py"))
+    found = [path.stem.removeprefix("run_") for path in HERE.glob("run_*.py")]
+    names = sys.argv[1:] or sorted([*found, *(path.parent.name for path in HERE.glob("*/chip.py"))])
     failed = False
     for name in names:
         reason = install(name)

@@ -1,0 +1,1 @@
+"""Chips that run a network in integers of their own: limits, quantizer, reference, file."""
