@@ -166,10 +166,10 @@ def step_of(network: SpikingNetwork) -> StepProgram:
         weight = layer.weight if shape.conv is None else np.ascontiguousarray(kernels(shape, layer.weight))
         layers.append(StepLayer(shape, weight, layer.threshold + 0.5, rows, scales, share))
     low, high = _input_range(network)
-    for i, layer in enumerate(layers):
-        _check_exact(network, i, layer, low, high)
-        mean = layer.shape.conv is not None and layer.shape.conv.pool == "mean"
-        low, high = 0, layer.window if mean else 1
+    for i, step in enumerate(layers):
+        _check_exact(network, i, step, low, high)
+        mean = step.shape.conv is not None and step.shape.conv.pool == "mean"
+        low, high = 0, step.window if mean else 1
     s = r.spiking
     return StepProgram(
         network, tuple(layers), network.n_in, r.prototypes_per_class, r.scale, s.beta, s.reset == "subtract"
@@ -194,10 +194,14 @@ def _check_exact(network: SpikingNetwork, i: int, layer: StepLayer, low: int, hi
     upwards = most * kept if subtracts else most + layer.threshold
     counts = s.steps * layer.positions * layer.window
     limit = EXACT // 2 if subtracts else EXACT
-    reach = {"membranes": (max(upwards, least * kept), limit), "counts": (counts, EXACT)}
+    reach = {
+        "a threshold": (layer.threshold, EXACT // 2),
+        "membranes": (max(upwards, least * kept), limit),
+        "counts": (counts, EXACT),
+    }
     for name, (number, most_exact) in reach.items():
         if number >= most_exact:
             raise RecipeError(
-                f"layer {i}: {name} may reach {number:,.0f}, float32 is exact below {most_exact:,}",
+                f"layer {i}: {name} of up to {number:,.0f}, float32 is exact below {most_exact:,}",
                 hint="fewer levels, fewer steps or a narrower layer, and train again",
             )

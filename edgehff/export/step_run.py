@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,7 @@ class ExecutorchStep(StepFile):
 
     def __init__(self, path: Path) -> None:
         self._program, self._method, text, runtime = executorch_program(path)
+        self._warm = False
         super().__init__(path, text, runtime)
         if self._method is None:
             raise ModelFileError(f"{path} has no method forward", hint=_AGAIN)
@@ -132,8 +134,9 @@ class ExecutorchStep(StepFile):
 
         from edgehff.export.executorch import quiet
 
-        with quiet():
+        with nullcontext() if self._warm else quiet():  # native code speaks when it first runs
             outputs = self._method.execute([torch.from_numpy(array) for array in inputs])
+        self._warm = True
         return [output.numpy().copy() for output in outputs]  # the next run writes over them
 
 
