@@ -105,14 +105,6 @@ def test_samples_at_once(tmp_path: Path, form: str) -> None:
         assert "--batch 4" in caught.value.hint
 
 
-@pytest.mark.executorch
-@pytest.mark.parametrize("conv", CONVS)
-def test_xnnpack_takes_the_whole_step(conv: str) -> None:
-    pytest.importorskip("executorch")
-    details = FORMS["executorch"].build_step(network_of(CONVS[conv])).details
-    assert (details["delegates"], details["operators"]) == (1, {})
-
-
 @ANY_FORM
 def test_what_a_file_says_of_itself(tmp_path: Path, form: str) -> None:
     network = network_of(CONVS["mean"], levels=9, beta=0.5)
