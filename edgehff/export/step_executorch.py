@@ -76,13 +76,15 @@ class StepModule(nn.Module):
         groups = conv.channels if conv.kind == "depthwise" else 1
         y = x.reshape(-1, *map_in).permute(0, 3, 1, 2)
         y = functional.conv2d(y, weight, stride=conv.stride, padding=conv.padding, groups=groups)
-        (high, wide), (rows, columns) = conv.pool_size, layer.computed
-        if layer.computed != conv.before_pooling(*map_in[:2]):
-            y = y[:, :, :rows, :columns]
-        if layer.window == 1:
-            return y.permute(0, 2, 3, 1).reshape(-1, layer.neurons)
-        y = y.reshape(-1, layer.shape.n_out, rows // high, high, columns // wide, wide)
-        return y.permute(0, 2, 4, 3, 5, 1).reshape(-1, layer.neurons)
+        y = y.permute(0, 2, 3, 1).contiguous()  # XNNPACK leaves a reshape of what lies in another order
+        if layer.window > 1:
+            (high, wide), columns = conv.pool_size, layer.computed[1]
+            y = (
+                y.reshape(-1, high, columns // wide, wide * layer.shape.n_out)
+                .permute(0, 2, 1, 3)
+                .contiguous()
+            )
+        return y.reshape(-1, layer.neurons)
 
     def neurons(self, i: int, membrane: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes and new membranes.
@@ -118,7 +120,7 @@ class StepModule(nn.Module):
         return torch.log(functional.linear(torch.exp(cosine * scale), self._get("class_mean"))) * (1 / scale)
 
     def _add_layer(self, i: int, layer: StepLayer) -> None:
-        self._add(f"weight_{i}", layer.weight)
+        self._add(f"weight_{i}", layer.weight if layer.shape.conv is None else _ending(layer))
         self._add(f"prototypes_{i}", layer.prototypes * layer.prototype_scales[:, None])
         self._add(f"ones_{i}", np.ones((1, layer.shape.head)))
         if layer.shape.conv is not None:
@@ -131,3 +133,19 @@ class StepModule(nn.Module):
     def _get(self, name: str) -> Tensor:
         value: Tensor = getattr(self, name)
         return value
+
+
+def _ending(layer: StepLayer) -> NDArray[np.int8]:
+    """Kernels with zeros behind them, so that a map ends where pooling leaves nothing over.
+
+    A slice would do it too, but XNNPACK leaves it where the batch has no fixed size.
+    """
+    conv, map_in = layer.shape.conv, layer.shape.map_in
+    assert conv is not None
+    assert map_in is not None
+    behind = []
+    for size, padding, kernel, stride, computed in zip(
+        map_in[:2], conv.padding, conv.kernel, conv.stride, layer.computed, strict=True
+    ):
+        behind.append((0, max(0, size + 2 * padding - kernel - computed * stride + 1)))
+    return np.pad(layer.weight, [(0, 0), (0, 0), *behind])
