@@ -67,8 +67,11 @@ def export(
     """Export MODEL for single-pass inference, and prove the file in its real runtime against the C core.
 
     MODEL is the newest model of this folder unless named. The file takes raw samples: the encoder is in it.
-    Where parity fails, nothing is written and the exit code is 7. NIR is of spiking models: from spikes or
-    currents to spikes, proved in snnTorch. Akida is a chip's integers: what they answer is printed.
+    Where parity fails, nothing is written and the exit code is 7.
+
+    Of a spiking model the file is one step: inputs and state to spikes, new state and an answer; every spike
+    is proved. NIR is of spiking models: from spikes or currents to spikes, proved in snnTorch. Akida is a
+    chip's integers: what they answer is printed.
 
     \b
     edgehff export --target executorch
@@ -105,6 +108,13 @@ def export(
         raise InputError(f"{path} does not end in {form.ending}", hint=f"-o {path.stem}{form.suffix}")
     if not path.absolute().parent.is_dir():
         raise InputError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
+    if files.is_spiking(model):
+        from edgehff.cli.export_step import export_step
+
+        if prototypes is not None:
+            raise click.UsageError("--prototypes is of models that do not spike", context)
+        export_step(output, form, model, path, batch, data)
+        return
     network = with_prototypes(
         files.load_any(model), None if prototypes is None else int(prototypes.removeprefix("int"))
     )

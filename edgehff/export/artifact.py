@@ -115,22 +115,8 @@ class OnnxArtifact(Artifact):
     """An ONNX file in onnxruntime, on the CPU."""
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        require("onnxruntime", "onnx")
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
-        try:
-            session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-            text = session.get_modelmeta().custom_metadata_map.get(metadata.KEY, "")
-        except Exception as error:  # onnxruntime's own classes share no base but Exception
-            raise ModelFileError(
-                f"onnxruntime does not load {path}: {_first_line(error)}", hint=_AGAIN
-            ) from error
-        super().__init__(path, metadata.from_text(text, path), f"onnxruntime {onnxruntime.__version__}")
+        session, text, runtime = onnx_session(path, threads)
+        super().__init__(path, metadata.from_text(text, path), runtime)
         self._session = session
         self._names = self.metadata["outputs"]
 
@@ -142,7 +128,7 @@ class OnnxArtifact(Artifact):
         try:
             return list(self._session.run(self._names, {self._session.get_inputs()[0].name: x}))
         except Exception as error:
-            raise ModelFileError(f"{self.path} does not run: {_first_line(error)}", hint=_AGAIN) from error
+            raise ModelFileError(f"{self.path} does not run: {first_line(error)}", hint=_AGAIN) from error
 
 
 class OnnxReferenceArtifact(Artifact):
@@ -157,7 +143,7 @@ class OnnxReferenceArtifact(Artifact):
             model = onnx.load_from_string(path.read_bytes())
             evaluator = ReferenceEvaluator(model)
         except Exception as error:
-            raise ModelFileError(f"onnx does not load {path}: {_first_line(error)}", hint=_AGAIN) from error
+            raise ModelFileError(f"onnx does not load {path}: {first_line(error)}", hint=_AGAIN) from error
         text = {p.key: p.value for p in model.metadata_props}.get(metadata.KEY, "")
         super().__init__(path, metadata.from_text(text, path), f"onnx.reference {onnx.__version__}")
         self._evaluator = evaluator
@@ -169,7 +155,7 @@ class OnnxReferenceArtifact(Artifact):
         try:
             return list(self._evaluator.run(self.metadata["outputs"], {"samples": x}))
         except Exception as error:
-            raise ModelFileError(f"{self.path} does not run: {_first_line(error)}", hint=_AGAIN) from error
+            raise ModelFileError(f"{self.path} does not run: {first_line(error)}", hint=_AGAIN) from error
 
 
 class ExecutorchArtifact(Artifact):
@@ -180,34 +166,11 @@ class ExecutorchArtifact(Artifact):
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        require_executorch()
-        from edgehff.export.executorch import quiet
-
-        data = path.read_bytes()
-        if data[4:6] != b"ET":
-            raise ModelFileError(f"{path} is no ExecuTorch program", hint=_AGAIN)  # whose reader would abort
-        with quiet():
-            from executorch.extension.pybindings import portable_lib
-            from executorch.runtime import Runtime, Verification
-
-            if threads not in (0, portable_lib._threadpool_get_thread_count()):
-                portable_lib._unsafe_reset_threadpool(threads)
-            try:
-                program = Runtime.get().load_program(data, verification=Verification.InternalConsistency)
-                method = program.load_method("forward") if "forward" in program.method_names else None
-                told = (
-                    program.load_method(metadata.METHOD).execute([])
-                    if metadata.METHOD in program.method_names
-                    else [""]
-                )
-            except (RuntimeError, ValueError) as error:
-                raise ModelFileError(
-                    f"executorch does not load {path}: {_first_line(error)}", hint=_AGAIN
-                ) from error
-        document = metadata.from_text(str(told[0]), path)
+        program, method, text, runtime = executorch_program(path, threads)
+        document = metadata.from_text(text, path)
         if method is None:
             raise ModelFileError(f"{path} has no method forward", hint=_AGAIN)
-        super().__init__(path, document, f"executorch {installed('executorch')}")
+        super().__init__(path, document, runtime)
         self._program, self._method, self._warm = program, method, False
 
     def _call(self, x: NDArray[Any]) -> Callable[[], object]:
@@ -226,8 +189,53 @@ class ExecutorchArtifact(Artifact):
                 outputs = self._method.execute([torch.from_numpy(x)])
             self._warm = True
         except RuntimeError as error:
-            raise ModelFileError(f"{self.path} does not run: {_first_line(error)}", hint=_AGAIN) from error
+            raise ModelFileError(f"{self.path} does not run: {first_line(error)}", hint=_AGAIN) from error
         return [output.numpy() for output in outputs]
+
+
+def onnx_session(path: Path, threads: int = 0) -> tuple[Any, str, str]:
+    """A file's session, the text of its metadata, and what runs it."""
+    require("onnxruntime", "onnx")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        text = session.get_modelmeta().custom_metadata_map.get(metadata.KEY, "")
+    except Exception as error:  # onnxruntime's own classes share no base but Exception
+        raise ModelFileError(f"onnxruntime does not load {path}: {first_line(error)}", hint=_AGAIN) from error
+    return session, text, f"onnxruntime {onnxruntime.__version__}"
+
+
+def executorch_program(path: Path, threads: int = 0) -> tuple[Any, Any, str, str]:
+    """A file's program, its method forward (None: it has none), its metadata's text, and what runs it."""
+    require_executorch()
+    from edgehff.export.executorch import quiet
+
+    data = path.read_bytes()
+    if data[4:6] != b"ET":
+        raise ModelFileError(f"{path} is no ExecuTorch program", hint=_AGAIN)  # whose reader would abort
+    with quiet():
+        from executorch.extension.pybindings import portable_lib
+        from executorch.runtime import Runtime, Verification
+
+        if threads not in (0, portable_lib._threadpool_get_thread_count()):
+            portable_lib._unsafe_reset_threadpool(threads)
+        try:
+            program = Runtime.get().load_program(data, verification=Verification.InternalConsistency)
+            method = program.load_method("forward") if "forward" in program.method_names else None
+            told = (
+                program.load_method(metadata.METHOD).execute([])
+                if metadata.METHOD in program.method_names
+                else [""]
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ModelFileError(
+                f"executorch does not load {path}: {first_line(error)}", hint=_AGAIN
+            ) from error
+    return program, method, str(told[0]), f"executorch {installed('executorch')}"
 
 
 def open_artifact(path: str | Path, *, reference: bool = False) -> Artifact:
@@ -258,5 +266,6 @@ def open_artifact(path: str | Path, *, reference: bool = False) -> Artifact:
     return OnnxReferenceArtifact(path) if reference else OnnxArtifact(path)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What a runtime complains of, in short."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -70,17 +70,9 @@ def build(network: Network | FloatNetwork, backend: str = "xnnpack", max_batch: 
         "torch": torch.__version__.split("+")[0],
     }  # fmt: skip
     document = metadata.metadata_of(network, program, target)
-    with quiet():
-        built = _lower(
-            InferenceModule(program).eval(), program, backend, max_batch, metadata.to_text(document)
-        )
-    if backend == "xnnpack" and (built.delegates != 1 or built.operators):
-        left = ", ".join(f"{n} {name}" for name, n in built.operators.items()) or "none"
-        raise CheckFailed(
-            f"XNNPACK took the graph in {built.delegates} parts and left these operators: {left}",
-            hint="edgehff export --target executorch --backend portable, and please report this model",
-        )
-    return built
+    example = torch.zeros(max_batch, *program.sample_shape)
+    module = InferenceModule(program).eval()
+    return lowered(module, (example,), backend, max_batch, metadata.to_text(document))
 
 
 class InferenceModule(nn.Module):
@@ -247,20 +239,44 @@ class InferenceModule(nn.Module):
         return value
 
 
-def _lower(module: nn.Module, program: Program, backend: str, max_batch: int, document: str) -> Built:
+def lowered(
+    module: nn.Module, examples: tuple[Any, ...], backend: str, max_batch: int, document: str
+) -> Built:
+    """A module as a program.  examples: its inputs, tensors or lists of them, max_batch rows each.
+
+    Raises:
+        CheckFailed: XNNPACK left an operator, or took the graph in more than one part.
+    """
+    with quiet():
+        built = _lower(module, examples, backend, max_batch, document)
+    if backend == "xnnpack" and (built.delegates != 1 or built.operators):
+        left = ", ".join(f"{n} {name}" for name, n in built.operators.items()) or "none"
+        raise CheckFailed(
+            f"XNNPACK took the graph in {built.delegates} parts and left these operators: {left}",
+            hint="edgehff export --target executorch --backend portable, and please report this model",
+        )
+    return built
+
+
+def _lower(
+    module: nn.Module, examples: tuple[Any, ...], backend: str, max_batch: int, document: str
+) -> Built:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+    from torch.utils._pytree import tree_map
 
-    example = torch.zeros(max_batch, *program.sample_shape)
-    dynamic = ({0: torch.export.Dim("batch", min=1, max=max_batch)},) if max_batch > 1 else None
-    exported = torch.export.export(module, (example,), dynamic_shapes=dynamic, strict=False)
-    lowered = to_edge_transform_and_lower(
+    dynamic = None
+    if max_batch > 1:
+        batch = torch.export.Dim("batch", min=1, max=max_batch)
+        dynamic = tree_map(lambda _: {0: batch}, examples)
+    exported = torch.export.export(module, examples, dynamic_shapes=dynamic, strict=False)
+    edge = to_edge_transform_and_lower(
         exported,
         partitioner=[XnnpackPartitioner()] if backend == "xnnpack" else [],
         constant_methods={metadata.METHOD: document},
     )
     # without constant propagation portable kernels transpose each matrix in the arena, at every run
-    done = lowered.to_executorch(ExecutorchBackendConfig(do_quant_fusion_and_const_prop=True))
+    done = edge.to_executorch(ExecutorchBackendConfig(do_quant_fusion_and_const_prop=True))
     return Built(bytes(done.buffer), *_plan(done.executorch_program))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ from edgehff.export.artifact import Artifact, open_artifact
 from edgehff.extras import require, require_executorch
 from edgehff.model.float_network import FloatNetwork
 from edgehff.model.network import Network
+from edgehff.model.spiking_network import SpikingNetwork
+
+if TYPE_CHECKING:
+    from edgehff.export.executorch import Built
 
 AnyNetwork = Network | FloatNetwork
 MADE_UP = 1000
@@ -68,11 +72,27 @@ class Form:
             from edgehff.export import onnx
 
             return Exported(self, onnx.build(network).SerializeToString())
-        if not 1 <= max_batch <= MAX_BATCH:
-            raise RecipeError(f"a batch of {max_batch}, 1 to {MAX_BATCH} are possible", hint="--batch 1")
+        _check_batch(max_batch)
         from edgehff.export import executorch
 
-        built = executorch.build(network, self.backend, max_batch)
+        return self._told(executorch.build(network, self.backend, max_batch), max_batch)
+
+    def build_step(self, network: SpikingNetwork, max_batch: int = 1) -> Exported:
+        """One step of a spiking network in this form, not yet proved.
+
+        max_batch: as of `build`.
+        """
+        self.check_installed()
+        if self.target == "onnx":
+            from edgehff.export import step_onnx
+
+            return Exported(self, step_onnx.build(network).SerializeToString())
+        _check_batch(max_batch)
+        from edgehff.export import step_executorch
+
+        return self._told(step_executorch.build(network, self.backend, max_batch), max_batch)
+
+    def _told(self, built: Built, max_batch: int) -> Exported:
         details = {
             "arena_bytes": built.arena_bytes,
             "delegates": built.delegates,
@@ -85,6 +105,11 @@ class Form:
         """A file of this form in its runtime."""
         self.check_installed()
         return open_artifact(path, reference=self.reference)
+
+
+def _check_batch(max_batch: int) -> None:
+    if not 1 <= max_batch <= MAX_BATCH:
+        raise RecipeError(f"a batch of {max_batch}, 1 to {MAX_BATCH} are possible", hint="--batch 1")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from edgehff.model.float_network import FloatNetwork
 from edgehff.model.network import Network
 
 FORMAT = "edgehff.artifact/1"
+STEP_FORMAT = "edgehff.step/1"
+"""Of files that hold one step of a spiking network; step.py has their document."""
+
 KEY = "edgehff"
 """The key in ONNX metadata_props; in ExecuTorch the method METHOD returns the document."""
 
@@ -62,8 +65,10 @@ def to_text(document: dict[str, Any]) -> str:
     return json.dumps(document, sort_keys=True)
 
 
-def from_text(text: str, path: object) -> dict[str, Any]:
+def from_text(text: str, path: object, form: str = FORMAT) -> dict[str, Any]:
     """The document of a file, its format and the fields that are used here checked.
+
+    form: FORMAT or STEP_FORMAT.
 
     Raises:
         ModelFileError: no document of ours, or of another format.
@@ -77,10 +82,10 @@ def from_text(text: str, path: object) -> dict[str, Any]:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: the metadata are damaged: {error}", hint=hint) from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    if not isinstance(document, dict) or document.get("format") != form:
         found = document.get("format") if isinstance(document, dict) else None
-        raise ModelFileError(f"{path}: the metadata have format {str(found)[:80]!r}, not {FORMAT}", hint=hint)
-    for name, fits in _FIELDS.items():
+        raise ModelFileError(f"{path}: the metadata have format {str(found)[:80]!r}, not {form}", hint=hint)
+    for name, fits in (_FIELDS if form == FORMAT else _STEP_FIELDS).items():
         if not fits(document.get(name)):
             found = str(document.get(name))[:80]
             raise ModelFileError(f"{path}: the metadata are damaged: {name} is {found}", hint=hint)
@@ -121,3 +126,16 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     ),
 }
 """What is used of a document, and what it must be."""
+
+_STEP_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "edgehff_version": _is_text,
+    "weights_crc32": _is_text,
+    "class_names": _list_of(_is_text),
+    "neurons": _list_of(_is_count),
+    "inputs": _list_of(_is_text),
+    "input_widths": _list_of(_is_count),
+    "outputs": _list_of(_is_text),
+    "output_widths": _list_of(_is_count),
+    "max_batch": lambda value: value is None or _is_count(value),
+}
+"""The same of one step."""

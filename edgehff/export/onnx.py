@@ -35,7 +35,7 @@ def build(network: Network | FloatNetwork) -> onnx.ModelProto:
     """
     program = program_of(network)
     dtype = program.encoding.raw if program.encoding.input_scale is None else "float32"
-    graph = _Graph()
+    graph = Graph()
     z = _encoder(graph, program, dtype)
     _layers(graph, program, z)
     document = metadata.metadata_of(
@@ -68,7 +68,7 @@ def build(network: Network | FloatNetwork) -> onnx.ModelProto:
     return model
 
 
-class _Graph:
+class Graph:
     """Nodes and constants as they are added; a value is its name."""
 
     def __init__(self) -> None:
@@ -77,6 +77,7 @@ class _Graph:
         self._names: set[str] = set()
 
     def constant(self, name: str, value: NDArray[Any] | float) -> str:
+        """An array that stands in the file; the first of a name stays."""
         array = np.asarray(value, np.float32) if isinstance(value, float) else value
         if name not in self._names:
             self._names.add(name)
@@ -84,6 +85,7 @@ class _Graph:
         return name
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """An operator with one output."""
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
@@ -96,7 +98,7 @@ class _Graph:
         return self.node("Mul", [wide, self.constant(f"{name}_scale", scales)], f"{name}_scaled")
 
 
-def _encoder(g: _Graph, program: Program, dtype: str) -> str:
+def _encoder(g: Graph, program: Program, dtype: str) -> str:
     e = program.encoding
     x = INPUT if dtype == "float32" else g.node("Cast", [INPUT], "raw", to=TensorProto.FLOAT)
     if e.input_scale is not None:
@@ -113,7 +115,7 @@ def _encoder(g: _Graph, program: Program, dtype: str) -> str:
     return g.node("Clip", [scaled, g.constant("z_low", -Z_LIMIT), g.constant("z_high", Z_LIMIT)], "z")
 
 
-def _plain(g: _Graph, program: Program, x: str) -> str:
+def _plain(g: Graph, program: Program, x: str) -> str:
     if not program.encoding.log:
         return x
     sign = g.node("Sign", [x], "raw_sign")
@@ -121,7 +123,7 @@ def _plain(g: _Graph, program: Program, x: str) -> str:
     return g.node("Mul", [sign, _log2(g, size, 1, "raw")], "features")
 
 
-def _window(g: _Graph, program: Program, x: str) -> str:
+def _window(g: Graph, program: Program, x: str) -> str:
     e = program.encoding
     (n_time, width), length = e.shape, e.shape[0] // e.segments
     split = g.constant("split", np.array([0, e.segments, length, width], np.int64))
@@ -152,19 +154,19 @@ def _window(g: _Graph, program: Program, x: str) -> str:
     return g.node("Concat", parts, "features", axis=1)
 
 
-def _range(g: _Graph, name: str, start: int, stop: int) -> list[str]:
+def _range(g: Graph, name: str, start: int, stop: int) -> list[str]:
     ends = {"start": start, "stop": stop, "axis": 1}
     return [g.constant(f"wl_{name}_{key}", np.array([v], np.int64)) for key, v in ends.items()]
 
 
-def _log2(g: _Graph, size: str, unit: int, name: str) -> str:
+def _log2(g: Graph, size: str, unit: int, name: str) -> str:
     """log2(size + unit) in Q16, the core's."""
     moved = g.node("Add", [size, g.constant(f"{name}_unit", float(unit))], f"{name}_moved")
     logarithm = g.node("Log", [moved], f"{name}_log")
     return g.node("Mul", [logarithm, g.constant("log2_steps", LOG2_STEPS)], f"{name}_log2")
 
 
-def _layers(g: _Graph, program: Program, x: str) -> None:
+def _layers(g: Graph, program: Program, x: str) -> None:
     total = ""
     x = _as_map(g, program, x)
     for i, layer in enumerate(program.layers):
@@ -179,7 +181,7 @@ def _layers(g: _Graph, program: Program, x: str) -> None:
     g.node("Identity", [total], "similarity")
 
 
-def _as_map(g: _Graph, program: Program, x: str) -> str:
+def _as_map(g: Graph, program: Program, x: str) -> str:
     """Values in the order (height, width, channels) as a map of (channels, height, width)."""
     if not program.maps:
         return x
@@ -193,7 +195,7 @@ def _as_map(g: _Graph, program: Program, x: str) -> str:
     return g.node("Transpose", [cut], "map", perm=[0, 3, 1, 2])
 
 
-def _outputs(g: _Graph, program: Program, layer: ProgramLayer, i: int, x: str) -> tuple[str, str]:
+def _outputs(g: Graph, program: Program, layer: ProgramLayer, i: int, x: str) -> tuple[str, str]:
     """What the next layer takes, and the direction that the prototypes see."""
     scale = np.array(layer.weight_scale, np.float32)
     values = layer.weight if layer.weight.dtype == np.int8 else layer.weight * scale
@@ -212,7 +214,7 @@ def _outputs(g: _Graph, program: Program, layer: ProgramLayer, i: int, x: str) -
     return u, u
 
 
-def _convolved(g: _Graph, shape: LayerShape, i: int, x: str, weight: str) -> str:
+def _convolved(g: Graph, shape: LayerShape, i: int, x: str, weight: str) -> str:
     conv = shape.conv
     assert conv is not None
     y = g.node(
@@ -227,7 +229,7 @@ def _convolved(g: _Graph, shape: LayerShape, i: int, x: str, weight: str) -> str
     return g.node("Relu", [y], f"relu_{i}")
 
 
-def _pooled(g: _Graph, shape: LayerShape, i: int, y: str) -> str:
+def _pooled(g: Graph, shape: LayerShape, i: int, y: str) -> str:
     """Windows that do not overlap; a mean's own divisor has no meaning here."""
     assert shape.conv is not None
     kind = {"none": "", "max": "MaxPool", "mean": "AveragePool"}[shape.conv.pool]
@@ -235,7 +237,7 @@ def _pooled(g: _Graph, shape: LayerShape, i: int, y: str) -> str:
     return g.node(kind, [y], f"pool_{i}", kernel_shape=size, strides=size) if kind else y
 
 
-def _cells(g: _Graph, shape: LayerShape, i: int, y: str) -> str:
+def _cells(g: Graph, shape: LayerShape, i: int, y: str) -> str:
     """The map over its grid: (n, channels, grid's height, width), sums times one factor."""
     assert shape.conv is not None
     assert shape.map_out is not None
@@ -249,7 +251,7 @@ def _cells(g: _Graph, shape: LayerShape, i: int, y: str) -> str:
     return g.node("MatMul", [high, g.constant(f"columns_{i}", columns.T)], f"cells_{i}")
 
 
-def _direction(g: _Graph, program: Program, i: int, y: str) -> str:
+def _direction(g: Graph, program: Program, i: int, y: str) -> str:
     squares = g.node("Mul", [y, y], f"squares_{i}")
     total = g.node("ReduceSum", [squares, g.constant("features_axis", np.array([1]))], f"norm_{i}_square")
     raised = g.node("Add", [total, g.constant("eps", program.eps)], f"norm_{i}_eps")
@@ -257,7 +259,7 @@ def _direction(g: _Graph, program: Program, i: int, y: str) -> str:
     return g.node("Div", [y, norm], f"u_{i}")
 
 
-def _similarity(g: _Graph, program: Program, layer: ProgramLayer, i: int, u: str) -> str:
+def _similarity(g: Graph, program: Program, layer: ProgramLayer, i: int, u: str) -> str:
     values = np.ascontiguousarray(layer.prototypes.T)
     prototypes = g.matrix(f"prototypes_{i}", values, layer.prototype_scales[None])
     name = f"similarity_{i}"

@@ -135,7 +135,7 @@ def program_of(network: Network | FloatNetwork) -> Program:
         scale = scales_of_maps.get(i) or _power_of_two(i, weight)
         bias = None
         if shape.conv is not None:
-            weight = _kernels(shape, weight)
+            weight = kernels(shape, weight)
         elif map_in is not None:
             weight = _channels_first(weight, map_in)
         if i == 0 and network.encoding.bias and shape.conv is None:
@@ -192,7 +192,7 @@ def cell_sums(shape: LayerShape) -> tuple[Float, Float]:
     return rows.astype(np.float32), columns.astype(np.float32)
 
 
-def _kernels(shape: LayerShape, weight: NDArray[Any]) -> NDArray[Any]:
+def kernels(shape: LayerShape, weight: NDArray[Any]) -> NDArray[Any]:
     """Rows over (kernel's height, width, channels) as (channels, channels seen, kernel's height, width)."""
     assert shape.conv is not None
     cut = weight.reshape(shape.n_out, *shape.conv.kernel, -1)

@@ -149,6 +149,15 @@ def read_header(path: str | Path) -> dict[str, Any]:
         raise ModelFileError(f"cannot read {path}: {error.strerror}", hint=_TRAIN) from error
 
 
+def is_spiking(path: str | Path) -> bool:
+    """Whether a model file holds a spiking network, by its header.
+
+    Raises:
+        ModelFileError: as read_header.
+    """
+    return "thresholds" in read_header(path)
+
+
 def default_model(folder: str | Path) -> Path:
     """The newest model file in a folder, by modification time; files that are no models are passed over.
 

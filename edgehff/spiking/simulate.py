@@ -70,6 +70,15 @@ def membranes_of(network: SpikingNetwork, x: NDArray[np.int16]) -> Iterator[list
         yield charged
 
 
+def cosines_of(network: SpikingNetwork, x: NDArray[np.int16]) -> Iterator[Float]:
+    """Step by step, the joined cosine of each class, (n, n_classes), of encoded samples (n, n_in)."""
+    shapes = network.recipe.shapes(network.n_in)
+    counts: list[Float] = []
+    for fired in spikes_of(network, x):
+        counts = _counted(shapes, counts, fired)
+        yield _cosines(network, shapes, counts)
+
+
 def run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | None = None) -> Run:
     """Answer encoded samples, int16 Q14, (n, n_in).
 
@@ -99,8 +108,7 @@ def _run(network: SpikingNetwork, x: NDArray[np.int16], exit_margin: float | Non
     by_step, leads, totals, once = [], [], np.zeros((3, len(shapes)), np.int64), 0
     for step, (fired, inputs, _) in enumerate(_steps(network, x)):
         going = steps == 0
-        pooled = [_pooled(shape, spikes) for shape, spikes in zip(shapes, fired, strict=True)]
-        counts = [c + p for c, p in zip(counts, pooled, strict=True)] if counts else pooled
+        counts = _counted(shapes, counts, fired)
         cosines = _cosines(network, shapes, counts)
         by_step.append(cosines.argmax(axis=1))
         best = np.sort(cosines, axis=1)
@@ -161,6 +169,14 @@ def _pooled(shape: LayerShape, spikes: NDArray[np.bool_]) -> Float:
         return spikes.astype(np.float64)
     out: NDArray[Any] = spikes.sum(axis=2) if shape.conv.pool == "mean" else np.any(spikes, axis=2)
     return out.reshape(len(out), -1).astype(np.float64)
+
+
+def _counted(
+    shapes: tuple[LayerShape, ...], counts: list[Float], fired: list[NDArray[np.bool_]]
+) -> list[Float]:
+    """Counts of the steps before, none at the first, and of this one."""
+    pooled = [_pooled(shape, spikes) for shape, spikes in zip(shapes, fired, strict=True)]
+    return [c + p for c, p in zip(counts, pooled, strict=True)] if counts else pooled
 
 
 def _cosines(network: SpikingNetwork, shapes: tuple[LayerShape, ...], counts: list[Float]) -> Float:

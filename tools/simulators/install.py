@@ -1,10 +1,10 @@
 """Make the environments of the simulators that `edgehff spike verify` runs: build/simulators/NAME.
 
-python tools/simulators/install.py            all of them
+python tools/simulators/install.py            all of them, but no chip's engine
 python tools/simulators/install.py norse nest
 
 Each run_NAME.py says at its top what it needs (inline script metadata, PEP 723). NAME/chip.py is a chip's
-engine, which `edgehff spike verify` does not run.
+engine, which `edgehff spike verify` does not run; its licence is its maker's, and it has to be named.
 """
 
 from __future__ import annotations
@@ -70,9 +70,8 @@ def install(name: str) -> str | None:
 
 
 def main() -> None:
-    """Install what is named, or everything; exit code 1 where something could not be."""
-    found = [path.stem.removeprefix("run_") for path in HERE.glob("run_*.py")]
-    names = sys.argv[1:] or sorted([*found, *(path.parent.name for path in HERE.glob("*/chip.py"))])
+    """Install what is named, or all simulators; exit code 1 where something could not be."""
+    names = sys.argv[1:] or sorted(path.stem.removeprefix("run_") for path in HERE.glob("run_*.py"))
     failed = False
     for name in names:
         reason = install(name)
