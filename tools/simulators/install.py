@@ -3,7 +3,8 @@
 python tools/simulators/install.py            all of them
 python tools/simulators/install.py norse nest
 
-Each run_NAME.py says at its top what it needs (inline script metadata, PEP 723).
+Each run_NAME.py says at its top what it needs (inline script metadata, PEP 723). NAME/build.py is of a chip's
+simulator, which runs what `edgehff export` wrote for the chip and no other network.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def install(name: str) -> str | None:
     """Make one environment; returns why it could not be made."""
     script, folder = HERE / f"run_{name}.py", TARGET / name
     if not script.is_file():
-        return f"there is no {script.name}"
+        script = HERE / name / "build.py"
+    if not script.is_file():
+        return f"there is no run_{name}.py"
     version, packages = needs(script)
     marker = folder / "installed.txt"
     if not marker.is_file() or marker.read_text() != "\n".join(packages):
@@ -63,13 +66,14 @@ def install(name: str) -> str | None:
             if part and subprocess.run([*pip, *part], check=False).returncode:
                 return "pip failed"
         marker.write_text("\n".join(packages))
-    shutil.copyfile(script, folder / "run.py")
+    shutil.copyfile(script, folder / ("build.py" if script.name == "build.py" else "run.py"))
     return None
 
 
 def main() -> None:
     """Install what is named, or everything; exit code 1 where something could not be."""
-    names = sys.argv[1:] or sorted(path.stem.removeprefix("run_") for path in HERE.glob("run_*.py"))
+    known = [path.stem.removeprefix("run_") for path in HERE.glob("run_*.py")]
+    names = sys.argv[1:] or sorted(known + [path.parent.name for path in HERE.glob("*/build.py")])
     failed = False
     for name in names:
         reason = install(name)

@@ -1,0 +1,1 @@
+"""Chips that spike: what each can hold, and its arithmetic in integers."""
