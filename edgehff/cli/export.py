@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from edgehff.model.network import Network
 
 
+SPIKING = ("nir", "xylo")
+"""Targets of spiking models."""
+
+
 @click.command()
 @click.option(
     "-t",
     "--target",
     required=True,
-    type=click.Choice(["onnx", "executorch", "nir", "akida"]),
+    type=click.Choice(["onnx", "executorch", "nir", "akida", "xylo"]),
     help="Whose form to write.",
 )
 @click.argument("model", required=False, type=click.Path(path_type=Path))
@@ -51,6 +55,13 @@ if TYPE_CHECKING:
     type=click.Choice(["int8", "int16"]),
     help="Width of an integer model's prototypes; default: the model's.",
 )
+@click.option(
+    "--variant",
+    type=click.Choice(["a2", "a3", "imu"]),
+    default="a2",
+    show_default=True,
+    help="Of Xylo: which chip's limits hold.",
+)
 @click.option("--data", metavar="NAME|PATH", help="Whose test rows to prove it on; default: the model's own.")
 @common_options
 @pass_output
@@ -62,6 +73,7 @@ def export(
     backend: str,
     batch: int,
     prototypes: str | None,
+    variant: str,
     data: str | None,
 ) -> None:
     """Export MODEL for single-pass inference, and prove the file in its real runtime against the C core.
@@ -70,8 +82,8 @@ def export(
     Where parity fails, nothing is written and the exit code is 7.
 
     Of a spiking model the file is one step: inputs and state to spikes, new state and an answer; every spike
-    is proved. NIR is of spiking models: from spikes or currents to spikes, proved in snnTorch. Akida is a
-    chip's integers: what they answer is printed.
+    is proved. NIR is of spiking models: from spikes or currents to spikes, proved in snnTorch. Akida and
+    Xylo are chips' integers, with what they answer beside the model.
 
     \b
     edgehff export --target executorch
@@ -82,18 +94,18 @@ def export(
     from edgehff.model import file as files
 
     context = click.get_current_context()
-    for name in ("backend", "batch", "prototypes") if target in ("nir", "akida") else ("backend", "batch"):
-        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if given and target != "executorch":
-            kind = "of models that do not spike" if name == "prototypes" else "of --target executorch"
-            kind = f"not of --target {target}" if (name, target) == ("prototypes", "akida") else kind
-            raise click.UsageError(f"--{name} is {kind}", context)
-    if target == "nir":
-        from edgehff.cli.export_spiking import export_nir
-
+    _check_options(context, target)
+    if target in SPIKING:
         if model is None:
-            raise click.UsageError("--target nir wants MODEL, of edgehff spike train", context)
-        export_nir(output, model, file, data)
+            raise click.UsageError(f"--target {target} wants MODEL, of edgehff spike train", context)
+        if target == "nir":
+            from edgehff.cli.export_spiking import export_nir
+
+            export_nir(output, model, file, data)
+        else:
+            from edgehff.cli.export_xylo import export_xylo
+
+            export_xylo(output, model, file, data, variant)
         return
     if target == "akida":
         from edgehff.cli.export_akida import export_akida
@@ -154,6 +166,20 @@ def export(
     lines.append(told(parity, proof.rows))
     output.print_text("\n".join(lines))
     output.say(f"next: edgehff run {path} --data {network.recipe.data or 'NAME'}, edgehff verify {model}")
+
+
+def _check_options(context: click.Context, target: str) -> None:
+    """UsageError where an option is given that is of other targets."""
+    others = {
+        "backend": (("executorch",), "of --target executorch"),
+        "batch": (("executorch",), "of --target executorch"),
+        "prototypes": (("onnx", "executorch"), "of onnx and executorch, and models that do not spike"),
+        "variant": (("xylo",), "of --target xylo"),
+    }
+    for name, (targets, kind) in others.items():
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and target not in targets:
+            raise click.UsageError(f"--{name} is {kind}", context)
 
 
 def proof_rows(output: Output, network: Network | FloatNetwork, data: str | None) -> Proof:

@@ -39,7 +39,7 @@ def test_what_the_command_is_refused_for(tmp_path, capsys):
         ((centered, "-o", "a.onnx"), 3, "does not end in .npz"),
         ((centered, "-o", tmp_path / "no" / "a.npz"), 3, "mkdir -p"),
         ((centered, "--batch", 2), 2, "--batch is of --target executorch"),
-        ((centered, "--prototypes", "int8"), 2, "--prototypes is not of --target akida"),
+        ((centered, "--prototypes", "int8"), 2, "--prototypes is of onnx and executorch"),
     ]
     for arguments, wanted, words in cases:
         code, _, err = run(capsys, "export", "-t", "akida", *arguments)

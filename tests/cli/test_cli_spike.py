@@ -92,7 +92,7 @@ def test_nir_that_would_not_give_the_spikes_is_not_written(model, tmp_path, caps
         (("{model}", "-o", "digits.onnx"), 3, "-o digits.nir"),
         (("{model}", "-o", "{folder}/no/digits.nir"), 3, "mkdir -p"),
         (("{model}", "--batch", "2"), 2, "--batch is of --target executorch"),
-        (("{model}", "--prototypes", "int8"), 2, "--prototypes is of models that do not spike"),
+        (("{model}", "--prototypes", "int8"), 2, "--prototypes is of onnx and executorch"),
         ((), 2, "wants MODEL"),
         (("{digits}",), 3, "holds a network that does not spike"),
         (("{max}",), 3, "layer 0: a maximum of spikes"),

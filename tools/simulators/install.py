@@ -4,7 +4,8 @@ python tools/simulators/install.py            all of them, but no chip's engine
 python tools/simulators/install.py norse nest
 
 Each run_NAME.py says at its top what it needs (inline script metadata, PEP 723). NAME/chip.py is a chip's
-engine, which `edgehff spike verify` does not run; its licence is its maker's, and it has to be named.
+engine, which runs what `edgehff export` wrote for the chip and no other network; it has to be named, and its
+licence is its maker's.
 """
 
 from __future__ import annotations
