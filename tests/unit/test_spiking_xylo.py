@@ -197,6 +197,8 @@ def test_a_file_holds_the_network_and_what_it_does() -> None:
         assert np.array_equal(getattr(again, name), getattr(chip, name)), name
     with pytest.raises(ModelFileError, match="no Xylo network"):
         xylo_file.from_bytes(data[:-200])
+    with pytest.raises(ModelFileError, match="no Xylo network"):
+        xylo_file.from_bytes(b"")
 
 
 def test_the_simulators_folder_is_believed_in_nothing(tmp_path: Path) -> None:

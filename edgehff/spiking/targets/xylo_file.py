@@ -118,7 +118,7 @@ def from_bytes(data: bytes) -> XyloNetwork:
             silent=int(parts["silent"]),
             **{name: int(values[0]) for name, values in one.items()},
         )
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise ModelFileError(
             f"no Xylo network: {error}", hint="edgehff export --target xylo MODEL"
         ) from error

@@ -1,0 +1,159 @@
+"""Intel's Loihi 2: limits, a network in its integers, its arithmetic in numpy, and the file.
+
+A step of a neuron, as Lava's bit-accurate model has it (its "fixed_pt" Dense and LIF, 0.10):
+
+    v += (sum of w * input) << 6, stopping at the ends of 24 bits;  where v > vth << 6 a spike, and v = 0
+
+Synapses of both signs have 8 bits, of which the lowest is 0, so that a weight w of ours is 2 w there; a
+threshold of t + 1/2 is vth = 2 t + 1, of 17 bits. Nothing leaks: dv = 0; currents last one step: du = 4095.
+Graded inputs are messages of 8 bits. The spikes are the network's own, every one of them, as long as no
+membrane reaches the ends of 24 bits: `peak` says how near they come.
+
+Arrays of a file, none of them pickled:
+
+    weights_0, ...    int16 (neurons, inputs), even, -254 to 254; convolutions as the matrix of all positions
+    vth_0, ...        int, 1 to 131071
+    du, dv, steps     int
+    prototypes_0, ... int16 Q14, see edgehff's model file; counts of spikes are told by their cosines
+    class_names       text (n_classes,)
+    edgehff           text, JSON: the model's weights_crc32, code, levels, gain and seed of its inputs
+    samples           int16 (n, steps, inputs), of some test rows
+    spikes_0, ...     uint8 (n, steps, neurons), what they make each layer do
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehff.errors import ModelFileError, RecipeError
+from edgehff.model.spiking_network import SpikingNetwork
+from edgehff.spiking.chain import chain_of
+
+MAX_VTH = (1 << 17) - 1
+MAX_INPUT = 127
+"""Of a graded input: a message of 8 bits with its sign."""
+SHIFT = 6
+HIGH = (1 << 23) - 1
+DU, DV = 4095, 0
+
+
+@dataclass(frozen=True, eq=False)
+class Loihi2Network:
+    """weights: int16, even, (neurons, inputs), of each layer.  vth: of each.  steps: of a sample."""
+
+    weights: tuple[NDArray[np.int16], ...]
+    vth: tuple[int, ...]
+    steps: int
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """spikes: bool, (n, steps, neurons), of each layer.  peak: the largest size that a membrane had."""
+
+    spikes: list[NDArray[np.bool_]]
+    peak: int
+
+    @property
+    def saturated(self) -> bool:
+        """Whether a membrane stopped at its end."""
+        return self.peak >= HIGH
+
+
+def quantize(network: SpikingNetwork) -> Loihi2Network:
+    """The network in the chip's integers: the same network.
+
+    Raises:
+        RecipeError: the chip cannot hold it; names the layer and the number.
+    """
+    s = network.recipe.spiking
+    if s.beta != 1:
+        raise RecipeError(
+            f"layer 0: beta = {s.beta:g}, whose products Loihi 2 cuts off otherwise",
+            hint="[spiking] beta = 1, and train again",
+        )
+    if s.reset != "zero":
+        raise RecipeError(
+            f"layer 0: reset = {s.reset!r}, Lava's neurons reset to zero",
+            hint='[spiking] reset = "zero", and train again',
+        )
+    if s.code not in ("rate", "latency") and s.levels > MAX_INPUT:
+        raise RecipeError(
+            f"layer 0: {s.levels} levels of an input, Loihi 2 has messages up to {MAX_INPUT}",
+            hint=f"[spiking] levels = {MAX_INPUT}",
+        )
+    layers = chain_of(network)
+    vth = tuple(int(2 * layer.threshold) for layer in layers)
+    for i, value in enumerate(vth):
+        if value > MAX_VTH:
+            raise RecipeError(
+                f"layer {i}: a threshold of {value:,}, Loihi 2 has at most {MAX_VTH:,}", hint="fewer levels"
+            )
+    return Loihi2Network(tuple(2 * layer.matrix for layer in layers), vth, s.steps)
+
+
+def run(chip: Loihi2Network, x: NDArray[np.int16]) -> Trace:
+    """What the chip does.  x: inputs, (n, steps, n_in)."""
+    seen, out, peak = x.astype(np.int64), [], 0
+    for weights, vth in zip(chip.weights, chip.vth, strict=True):
+        v = np.zeros((len(x), len(weights)), np.int64)
+        spikes = np.zeros((len(x), chip.steps, len(weights)), np.bool_)
+        for step in range(chip.steps):
+            current = (seen[:, step].astype(np.float64) @ weights.T.astype(np.float64)).astype(np.int64)
+            v = np.clip(v + (current << SHIFT), -HIGH, HIGH)
+            peak = max(peak, int(np.abs(v).max(initial=0)))
+            spikes[:, step] = v > vth << SHIFT
+            v[spikes[:, step]] = 0
+        out.append(spikes)
+        seen = spikes.astype(np.int64)
+    return Trace(out, peak)
+
+
+def to_bytes(chip: Loihi2Network, model: SpikingNetwork, x: NDArray[np.int16]) -> bytes:
+    """The bytes of a file.  x: inputs of the rows that it carries, (n, steps, n_in)."""
+    s = model.recipe.spiking
+    described = {
+        "made_by": "edgehff",
+        "weights_crc32": f"{model.weights_crc32:08x}",
+        "code": s.code,
+        "levels": s.levels,
+        "gain": model.gain,
+        "seed": model.recipe.seed,
+    }
+    arrays: dict[str, NDArray[Any]] = {
+        "du": np.array(DU),
+        "dv": np.array(DV),
+        "steps": np.array(chip.steps),
+        "class_names": np.array(model.class_names),
+        "edgehff": np.array(json.dumps(described)),
+        "samples": x,
+    }
+    for i, spikes in enumerate(run(chip, x).spikes):
+        arrays[f"weights_{i}"], arrays[f"vth_{i}"] = chip.weights[i], np.array(chip.vth[i])
+        arrays[f"prototypes_{i}"] = model.layers[i].prototypes
+        arrays[f"spikes_{i}"] = spikes.astype(np.uint8)
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def from_bytes(data: bytes) -> Loihi2Network:
+    """The network of a file's bytes. ModelFileError where they are none."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            layers = sum(name.startswith("weights_") for name in file.files)
+            weights = tuple(file[f"weights_{i}"] for i in range(layers))
+            vth = tuple(int(file[f"vth_{i}"]) for i in range(layers))
+            if not layers or any(w.dtype != np.int16 or w.ndim != 2 for w in weights):
+                raise ValueError("no weights in it")
+            return Loihi2Network(weights, vth, int(file["steps"]))
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise ModelFileError(
+            f"no network for Loihi 2: {error}", hint="edgehff export --target loihi2 MODEL"
+        ) from error
