@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgehff.cli.eval import check_classes, choose_rows, measure, name_of_data
+from edgehff.cli.export_spiking import path_of
 from edgehff.cli.output import Output
-from edgehff.errors import InputError
 
 if TYPE_CHECKING:
     from edgehff.model.float_network import FloatNetwork
@@ -24,11 +24,7 @@ def export_akida(output: Output, model: Path, path: Path | None, data: str | Non
     from edgehff.spiking.targets.akida_quantize import quantize
     from edgehff.train import metrics
 
-    path = model.with_suffix(SUFFIX) if path is None else path
-    if path.suffix != ".npz":
-        raise InputError(f"{path} does not end in .npz", hint=f"-o {path.stem}{SUFFIX}")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
+    path = path_of(model, path, SUFFIX)
     network = files.load_any(model)
     akida.check(network)
     whole = load(name_of_data(network, data), notice=output.say)

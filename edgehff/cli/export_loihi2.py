@@ -4,34 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgehff.cli.eval import check_classes, choose_rows, name_of_data
+from edgehff.cli.export_spiking import path_of, proof_samples
 from edgehff.cli.output import Output
-from edgehff.errors import CheckFailed, InputError
-
-PROOF_ROWS = 100
+from edgehff.errors import CheckFailed
 
 
 def export_loihi2(output: Output, model: Path, path: Path | None, data: str | None) -> None:
     """Run the chip's integers on test rows, and write them where every spike is the model's."""
-    from edgehff.data.sources import load
     from edgehff.model import file as files
     from edgehff.spiking.chain import inputs_of, trains_of
     from edgehff.spiking.targets import loihi2
     from edgehff.spiking.verify import compare
 
-    path = model.with_suffix(".npz") if path is None else path
-    if path.suffix != ".npz":
-        raise InputError(f"{path} does not end in .npz", hint=f"-o {path.stem}.npz")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
+    path = path_of(model, path, ".npz")
     network = files.load_spiking(model)
     chip = loihi2.quantize(network)
-    whole = load(name_of_data(network, data), notice=output.say)
-    check_classes(network, whole)
-    rows = choose_rows(whole, "test", None)
-    x = network.encode(rows.rows(range(min(PROOF_ROWS, len(rows)))).x)
+    x = proof_samples(output, network, data)
     inputs = inputs_of(network, x)
-    output.say(f"running it on {len(x)} test rows of {whole.name}")
     found = loihi2.run(chip, inputs)
     agreement = compare("Loihi 2", {str(i): s for i, s in enumerate(found.spikes)}, trains_of(network, x))
     if not agreement.passed:

@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgehff.cli.eval import check_classes, choose_rows, name_of_data
 from edgehff.cli.output import Output
 from edgehff.errors import CheckFailed, InputError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgehff.model.spiking_network import SpikingNetwork
+
 PROOF_ROWS = 100
+
+
+def path_of(model: Path, given: Path | None, suffix: str) -> Path:
+    """The file to write: what was given, or the model's name with suffix. InputError where it cannot be."""
+    path = model.with_suffix(suffix) if given is None else given
+    ending = Path(f"model{suffix}").suffix
+    if path.suffix != ending:
+        raise InputError(f"{path} does not end in {ending}", hint=f"-o {path.stem}{suffix}")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
+    return path
+
+
+def proof_samples(output: Output, network: SpikingNetwork, data: str | None) -> NDArray[np.int16]:
+    """PROOF_ROWS encoded test rows of the network's data, (n, n_in), or fewer."""
+    from edgehff.data.sources import load
+
+    whole = load(name_of_data(network, data), notice=output.say)
+    check_classes(network, whole)
+    rows = choose_rows(whole, "test", None)
+    x = network.encode(rows.rows(range(min(PROOF_ROWS, len(rows)))).x)
+    output.say(f"running it on {len(x)} test rows of {whole.name}")
+    return x
 
 
 def export_nir(output: Output, model: Path, path: Path | None, data: str | None) -> None:
     """Build the file, read it with snnTorch, and write it where no spike differs."""
-    from edgehff.data.sources import load
     from edgehff.extras import require
     from edgehff.model import file as files
     from edgehff.spiking import nir
@@ -22,18 +51,10 @@ def export_nir(output: Output, model: Path, path: Path | None, data: str | None)
 
     for package in ("nir", "torch", "snntorch"):
         require(package, "spiking")
-    path = model.with_suffix(".nir") if path is None else path
-    if path.suffix != ".nir":
-        raise InputError(f"{path} does not end in .nir", hint=f"-o {path.stem}.nir")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
+    path = path_of(model, path, ".nir")
     network = files.load_spiking(model)
     built = nir.build(network)
-    whole = load(name_of_data(network, data), notice=output.say)
-    check_classes(network, whole)
-    rows = choose_rows(whole, "test", None)
-    x = network.encode(rows.rows(range(min(PROOF_ROWS, len(rows)))).x)
-    output.say(f"reading it with snnTorch, {len(x)} test rows of {whole.name}")
+    x = proof_samples(output, network, data)
     found = nir.run_in_snntorch(built, inputs_of(network, x))
     last = len(network.layers) - 1
     agreement = compare("snnTorch", {str(last): found}, trains_of(network, x))

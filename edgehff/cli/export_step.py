@@ -6,8 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgehff.cli.eval import check_classes, choose_rows, name_of_data
-from edgehff.cli.export_spiking import PROOF_ROWS
+from edgehff.cli.export_spiking import proof_samples
 from edgehff.cli.output import Output
 from edgehff.errors import CheckFailed
 
@@ -22,7 +21,6 @@ def export_step(output: Output, form: Form, model: Path, path: Path, batch: int,
     """Build the file, run all steps of test rows in its runtime, and write it where no spike differs."""
     import numpy as np
 
-    from edgehff.data.sources import load
     from edgehff.export.step_run import open_step
     from edgehff.model import file as files
     from edgehff.spiking.chain import inputs_of, trains_of
@@ -32,15 +30,11 @@ def export_step(output: Output, form: Form, model: Path, path: Path, batch: int,
     network = files.load_spiking(model)
     output.say(f"{model}: building one step as {form.name}")
     exported = form.build_step(network, batch)
-    whole = load(name_of_data(network, data), notice=output.say)
-    check_classes(network, whole)
-    rows = choose_rows(whole, "test", None)
-    x = network.encode(rows.rows(range(min(PROOF_ROWS, len(rows)))).x)
+    x = proof_samples(output, network, data)
     with tempfile.TemporaryDirectory() as folder:
         built = Path(folder) / f"model{form.suffix}"
         built.write_bytes(exported.data)
         step = open_step(built)
-        output.say(f"running it with {step.runtime}, {len(x)} test rows of {whole.name}")
         similarities, trains = step.run(inputs_of(network, x))
     agreement = compare(form.name, {str(i): t for i, t in enumerate(trains)}, trains_of(network, x))
     wanted = np.stack(list(cosines_of(network, x)), axis=1)

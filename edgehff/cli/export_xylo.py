@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgehff.cli.eval import check_classes, choose_rows, name_of_data
+from edgehff.cli.export_spiking import path_of
 from edgehff.cli.output import Output
-from edgehff.errors import CheckFailed, InputError
+from edgehff.errors import CheckFailed
 
 FIT_ROWS, PROOF_ROWS = 1000, 100
 SIMULATOR = Path("build/simulators/xylo")
@@ -23,11 +24,7 @@ def export_xylo(output: Output, model: Path, path: Path | None, data: str | None
     from edgehff.spiking.simulate import run
     from edgehff.spiking.targets import xylo, xylo_file
 
-    path = model.with_suffix(".npz") if path is None else path
-    if path.suffix != ".npz":
-        raise InputError(f"{path} does not end in .npz", hint=f"-o {path.stem}.npz")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
+    path = path_of(model, path, ".npz")
     network = files.load_spiking(model)
     xylo.check(network, variant)
     whole = load(name_of_data(network, data), notice=output.say)

@@ -73,6 +73,22 @@ class SpikingNetwork:
         return encoded_for(self.recipe, self.encoding, raw)
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What a reader of an exported file has to know: which model it is, and how inputs are made."""
+        s = self.recipe.spiking
+        return {
+            "made_by": "edgehff",
+            "weights_crc32": f"{self.weights_crc32:08x}",
+            "class_names": list(self.class_names),
+            "steps": s.steps,
+            "code": s.code,
+            "levels": s.levels,
+            "delta": s.delta,
+            "gain": self.gain,
+            "seed": self.recipe.seed,
+        }
+
+    @property
     def n_in(self) -> int:
         """Inputs of one step."""
         return self.recipe.spiking.inputs(self.encoding.n_features)

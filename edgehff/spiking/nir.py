@@ -97,17 +97,7 @@ def run_in_snntorch(data: bytes, x: NDArray[np.int16]) -> NDArray[np.bool_]:
 
 
 def _metadata(network: SpikingNetwork) -> dict[str, str | NDArray[np.int16]]:
-    s = network.recipe.spiking
-    described = {
-        "made_by": "edgehff",
-        "weights_crc32": f"{network.weights_crc32:08x}",
-        "class_names": list(network.class_names),
-        "seconds_per_step": DT,
-        "steps": s.steps,
-        "code": s.code,
-        "levels": s.levels,
-        "gain": network.gain,
-    }
+    described = {**network.facts, "seconds_per_step": DT}
     prototypes = {f"prototypes_{i}": layer.prototypes for i, layer in enumerate(network.layers)}
     return {"edgehff": json.dumps(described), **prototypes}
 

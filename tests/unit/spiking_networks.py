@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from edgehff.geometry import ConvLayer
+from edgehff.model import file
 from edgehff.model.encoding import Encoding
 from edgehff.model.spiking_network import SpikingLayer, SpikingNetwork
 from edgehff.recipe import Recipe, SpikingRecipe
@@ -47,6 +49,17 @@ def network_of(conv: tuple[ConvLayer, ...] = (), join: str = "sum_logp", **spiki
 def samples(n: int = 5) -> np.ndarray:
     rng = np.random.default_rng(4)
     return network_of().encode((rng.integers(0, 256, (n, 84)) * (rng.random((n, 84)) < 0.5)).astype(np.uint8))
+
+
+def saved_with_noise(network: SpikingNetwork, folder: Path) -> tuple[Path, np.ndarray]:
+    """(model file, test rows) of a network whose data are noise in noise.npz, 20 test rows of 30."""
+    rng = np.random.default_rng(2)
+    x = (rng.integers(0, 256, (30, 84)) * (rng.random((30, 84)) < 0.5)).astype(np.uint8)
+    y, is_test = np.arange(30) % 3, np.arange(30) > 9
+    np.savez(folder / "noise.npz", X=x, y=y, class_names=["a", "b", "c"], is_test=is_test)
+    recipe = network.recipe.replace(data=str(folder / "noise.npz"))
+    file.save(replace(network, recipe=recipe), folder / "s.safetensors")
+    return folder / "s.safetensors", x[10:]
 
 
 def simulator(folder: Path, name: str, text: str) -> Path:

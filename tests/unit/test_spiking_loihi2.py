@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from spiking_networks import network_of, samples
+from spiking_networks import network_of, samples, saved_with_noise
 
 from edgehff.cli.main import main
 from edgehff.errors import ModelFileError, RecipeError
 from edgehff.geometry import ConvLayer
-from edgehff.model import file
 from edgehff.model.spiking_network import SpikingNetwork
 from edgehff.spiking.chain import inputs_of, trains_of
 from edgehff.spiking.targets import loihi2
@@ -110,19 +109,7 @@ def test_a_file_gives_the_network_back(tmp_path: Path) -> None:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(2)
-    x = (rng.integers(0, 256, (30, 84)) * (rng.random((30, 84)) < 0.5)).astype(np.uint8)
-    np.savez(
-        tmp_path / "noise.npz",
-        X=x,
-        y=np.arange(30) % 3,
-        class_names=["a", "b", "c"],
-        is_test=np.arange(30) > 9,
-    )
-    network = network_of()
-    network = replace(network, recipe=network.recipe.replace(data=str(tmp_path / "noise.npz")))
-    file.save(network, tmp_path / "s.safetensors")
-    return tmp_path / "s.safetensors"
+    return saved_with_noise(network_of(), tmp_path)[0]
 
 
 def test_export_writes_what_was_proved(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ Arrays of a file, none of them pickled:
     du, dv, steps     int
     prototypes_0, ... int16 Q14, see edgehff's model file; counts of spikes are told by their cosines
     class_names       text (n_classes,)
-    edgehff           text, JSON: the model's weights_crc32, code, levels, gain and seed of its inputs
+    edgehff           text, JSON: SpikingNetwork.facts, how inputs are made
     samples           int16 (n, steps, inputs), of some test rows
     spikes_0, ...     uint8 (n, steps, neurons), what they make each layer do
 """
@@ -117,21 +117,12 @@ def run(chip: Loihi2Network, x: NDArray[np.int16]) -> Trace:
 
 def to_bytes(chip: Loihi2Network, model: SpikingNetwork, x: NDArray[np.int16]) -> bytes:
     """The bytes of a file.  x: inputs of the rows that it carries, (n, steps, n_in)."""
-    s = model.recipe.spiking
-    described = {
-        "made_by": "edgehff",
-        "weights_crc32": f"{model.weights_crc32:08x}",
-        "code": s.code,
-        "levels": s.levels,
-        "gain": model.gain,
-        "seed": model.recipe.seed,
-    }
     arrays: dict[str, NDArray[Any]] = {
         "du": np.array(DU),
         "dv": np.array(DV),
         "steps": np.array(chip.steps),
         "class_names": np.array(model.class_names),
-        "edgehff": np.array(json.dumps(described)),
+        "edgehff": np.array(json.dumps(model.facts)),
         "samples": x,
     }
     for i, spikes in enumerate(run(chip, x).spikes):

@@ -10,7 +10,7 @@ Arrays of a file, none of them pickled; names of a network's parts are those of 
     steps, silent     int, of a sample, and without input after it
     variant           text, of xylo.VARIANTS
     class_names       text (n_classes,), in the order of the read-out neurons
-    edgehff           text, JSON: the model's weights_crc32, code, levels, gain and seed of its inputs
+    edgehff           text, JSON: SpikingNetwork.facts, how inputs are made
     samples           uint8 (n, steps, n_in), spikes of some test rows
     hidden            uint8 (n, steps + silent, n_hidden), what they make hidden neurons do
     membranes         int16 (n, steps + silent, n_classes), and the read-out's, after each step
@@ -73,19 +73,11 @@ class Agreement:
 
 def to_bytes(chip: XyloNetwork, model: SpikingNetwork, x: NDArray[np.int16]) -> bytes:
     """The bytes of a file.  x: inputs of the rows that it carries, (n, steps, n_in)."""
-    found, s = run(chip, x), model.recipe.spiking
-    described = {
-        "made_by": "edgehff",
-        "weights_crc32": f"{model.weights_crc32:08x}",
-        "code": s.code,
-        "levels": s.levels,
-        "gain": model.gain,
-        "seed": model.recipe.seed,
-    }
+    found = run(chip, x)
     arrays = {
         **_parts(chip),
         "class_names": np.array(model.class_names),
-        "edgehff": np.array(json.dumps(described)),
+        "edgehff": np.array(json.dumps(model.facts)),
         "samples": x.astype(np.uint8),
         "hidden": found.hidden,
         "membranes": found.membranes,
