@@ -19,11 +19,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehff.errors import InputError, MissingToolError
+from edgehff.errors import InputError, MissingToolError, RecipeError
 from edgehff.model.spiking_network import SpikingNetwork
 from edgehff.spiking import nir
 from edgehff.spiking.chain import chain_of, inputs_of, trains_of
@@ -100,14 +101,23 @@ def verify(
         for simulator in simulators:
             for found in _run(simulator, case, ours, timeout):
                 if (case / METRICS).is_file():
-                    total = int(run(network, x, 0.0).operations.sum())
-                    yield replace(found, operations=(_counted(case / METRICS, len(x)), total))
+                    yield _with_operations(found, case / METRICS, network, x)
                 else:
                     yield found
 
 
 def write_case(network: SpikingNetwork, x: NDArray[np.int16], folder: Path) -> None:
-    """network.nir and case.npz of encoded samples (n, n_in)."""
+    """network.nir and case.npz of encoded samples (n, n_in).
+
+    Raises:
+        RecipeError: the network cannot be said to simulators; names the layer.
+    """
+    beta = network.recipe.spiking.beta
+    if beta != 1:
+        raise RecipeError(
+            f"layer 0: beta = {beta:g}; products that are rounded are not the same everywhere",
+            hint="[spiking] beta = 1, and train again; edgehff export proves NIR and ONNX on test rows",
+        )
     layers = chain_of(network)
     (folder / "network.nir").write_bytes(nir.build(network))
     parts: dict[str, NDArray[np.generic]] = {"x": inputs_of(network, x), "layers": np.array(len(layers))}
@@ -138,8 +148,23 @@ def _run(simulator: Path, case: Path, ours: list[Trains], timeout: float) -> Ite
         return
     for file in files:
         name = " ".join([simulator.name, file.stem.removeprefix("spikes").removeprefix("_")]).strip()
-        with np.load(file) as found:
-            yield compare(name, {k: found[k] for k in found.files}, ours)
+        try:
+            with np.load(file) as found:
+                parts = {k: found[k] for k in found.files}
+        except (OSError, EOFError, ValueError, BadZipFile) as error:
+            yield Agreement(name, reason=f"{file.name}: {error}")
+            continue
+        yield compare(name, parts, ours)
+
+
+def _with_operations(
+    found: Agreement, file: Path, network: SpikingNetwork, x: NDArray[np.int16]
+) -> Agreement:
+    total = int(run(network, x, 0.0).operations.sum())
+    try:
+        return replace(found, operations=(_counted(file, len(x)), total))
+    except (ValueError, KeyError, TypeError) as error:
+        return replace(found, reason=f"{file.name}: {error!r}")
 
 
 def _counted(file: Path, n: int) -> float:

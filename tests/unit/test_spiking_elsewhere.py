@@ -70,6 +70,19 @@ def test_a_simulator_that_fails_says_why(tmp_path: Path, text: str, reason: str)
     assert (line.reason, line.passed) == (reason, False)
 
 
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        (RUN.format(change="") + "open(sys.argv[1] + '/spikes.npz', 'wb').write(b'PK cut')", "spikes.npz: "),
+        (RUN.format(change="open(sys.argv[1] + '/metrics.json', 'w').write('{}')"), "metrics.json: KeyError"),
+    ],
+)
+def test_damaged_results_are_a_reason(tmp_path: Path, text: str, start: str) -> None:
+    (line,) = verify(network_of(), samples(), [simulator(tmp_path, "s", text)])
+    assert line.reason.startswith(start)
+    assert not line.passed
+
+
 @pytest.mark.parametrize(("more", "passed"), [(0, True), (1, False), (0.25, False)])
 def test_operations_are_to_be_counted_alike(tmp_path: Path, more: float, passed: bool) -> None:
     total = int(run(network_of(), samples(), 0.0).operations.sum())
@@ -109,6 +122,11 @@ def test_simulators_are_folders_with_a_program(tmp_path: Path) -> None:
     assert [path.name for path in simulators_in(tmp_path, ["b"])] == ["b"]
     with pytest.raises(MissingToolError, match=r"'c' in .*there are: a, b"):
         simulators_in(tmp_path, ["c"])
+
+
+def test_a_leak_is_refused_where_simulators_have_none(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"layer 0: beta = 0\.5"):
+        list(verify(network_of(beta=0.5), samples(), [simulator(tmp_path, "s", RUN.format(change=""))]))
 
 
 def test_no_samples_show_nothing(tmp_path: Path) -> None:
