@@ -89,6 +89,21 @@ class LayerShape:
     map_in: Map | None = None
     map_out: Map | None = None
 
+    @property
+    def positions(self) -> int:
+        """Of the map after pooling; 1 of a dense layer."""
+        return 1 if self.map_out is None else self.map_out[0] * self.map_out[1]
+
+    @property
+    def window(self) -> int:
+        """Positions that are pooled into one."""
+        return 1 if self.conv is None else self.conv.pool_size[0] * self.conv.pool_size[1]
+
+    @property
+    def products(self) -> int:
+        """Multiplications of one pass, were nothing zero; padding counts as input."""
+        return self.n_in * self.n_out * self.positions * self.window
+
 
 def check(conv: ConvLayer, name: str = "conv") -> None:
     """ShapeError where a field lies outside its range."""

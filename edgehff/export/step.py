@@ -56,20 +56,9 @@ class StepLayer:
     share: float
 
     @property
-    def window(self) -> int:
-        """Neurons that are pooled into one."""
-        size = (1, 1) if self.shape.conv is None else self.shape.conv.pool_size
-        return size[0] * size[1]
-
-    @property
-    def positions(self) -> int:
-        """Of a convolution, after pooling."""
-        return 1 if self.shape.map_out is None else self.shape.map_out[0] * self.shape.map_out[1]
-
-    @property
     def neurons(self) -> int:
         """All of them, before pooling."""
-        return self.positions * self.window * self.shape.n_out
+        return self.shape.positions * self.shape.window * self.shape.n_out
 
     @property
     def computed(self) -> tuple[int, int]:
@@ -169,7 +158,7 @@ def step_of(network: SpikingNetwork) -> StepProgram:
     for i, step in enumerate(layers):
         _check_exact(network, i, step, low, high)
         mean = step.shape.conv is not None and step.shape.conv.pool == "mean"
-        low, high = 0, step.window if mean else 1
+        low, high = 0, step.shape.window if mean else 1
     s = r.spiking
     return StepProgram(
         network, tuple(layers), network.n_in, r.prototypes_per_class, r.scale, s.beta, s.reset == "subtract"
@@ -192,7 +181,7 @@ def _check_exact(network: SpikingNetwork, i: int, layer: StepLayer, low: int, hi
     kept = sum(s.beta**step for step in range(s.steps))
     subtracts = s.reset == "subtract"
     upwards = most * kept if subtracts else most + layer.threshold
-    counts = s.steps * layer.positions * layer.window
+    counts = s.steps * layer.shape.positions * layer.shape.window
     limit = EXACT // 2 if subtracts else EXACT
     reach = {
         "a threshold": (layer.threshold, EXACT // 2),

@@ -77,7 +77,7 @@ class StepModule(nn.Module):
         y = x.reshape(-1, *map_in).permute(0, 3, 1, 2)
         y = functional.conv2d(y, weight, stride=conv.stride, padding=conv.padding, groups=groups)
         y = y.permute(0, 2, 3, 1).contiguous()  # XNNPACK leaves a reshape of what lies in another order
-        if layer.window > 1:
+        if layer.shape.window > 1:
             (high, wide), columns = conv.pool_size, layer.computed[1]
             y = (
                 y.reshape(-1, high, columns // wide, wide * layer.shape.n_out)
@@ -102,13 +102,13 @@ class StepModule(nn.Module):
         conv, channels = layer.shape.conv, layer.shape.n_out
         if conv is None:
             return spikes, spikes
-        pooled = spikes.reshape(-1, 1, layer.positions * layer.window, channels)
+        pooled = spikes.reshape(-1, 1, layer.shape.positions * layer.shape.window, channels)
         if conv.pool != "none":
-            pooled = functional.conv2d(pooled, self._get(f"window_{i}"), stride=(layer.window, 1))
+            pooled = functional.conv2d(pooled, self._get(f"window_{i}"), stride=(layer.shape.window, 1))
         if conv.pool == "max":
             pooled = torch.clamp(pooled, 0.0, 1.0)
         cells = functional.conv2d(pooled, self._get(f"cells_{i}"))
-        return pooled.reshape(-1, layer.positions * channels), cells.reshape(-1, layer.shape.head)
+        return pooled.reshape(-1, layer.shape.positions * channels), cells.reshape(-1, layer.shape.head)
 
     def similarity(self, i: int, count: Tensor) -> Tensor:
         """The layer's class similarities; cosines need no maximum taken off before exp."""
@@ -124,7 +124,7 @@ class StepModule(nn.Module):
         self._add(f"prototypes_{i}", layer.prototypes * layer.prototype_scales[:, None])
         self._add(f"ones_{i}", np.ones((1, layer.shape.head)))
         if layer.shape.conv is not None:
-            self._add(f"window_{i}", np.ones((1, 1, layer.window, 1)))
+            self._add(f"window_{i}", np.ones((1, 1, layer.shape.window, 1)))
             self._add(f"cells_{i}", layer.cells[:, None, :, None])
 
     def _add(self, name: str, value: NDArray[Any]) -> None:

@@ -107,7 +107,7 @@ def _pooled(g: Graph, layer: StepLayer, i: int, spikes: str) -> tuple[str, str]:
     conv = layer.shape.conv
     if conv is None:
         return spikes, spikes
-    shape = np.array([0, layer.positions, layer.window, layer.shape.n_out])
+    shape = np.array([0, layer.shape.positions, layer.shape.window, layer.shape.n_out])
     windows = g.node("Reshape", [spikes, g.constant(f"spikes_{i}_shape", shape)], f"spikes_{i}_windows")
     kind = "ReduceMax" if conv.pool == "max" else "ReduceSum"
     pooled = g.node(kind, [windows, g.constant("window_axis", np.array([2]))], f"pool_{i}", keepdims=0)

@@ -29,16 +29,9 @@ def multiplications(network: Network | FloatNetwork, raw: NDArray[Any]) -> list[
             weight = layer.weight.astype(np.float64)
             effective[i] += _over(shape, (weight != 0).astype(np.float64), (u != 0).astype(np.float64)).sum()
             u = spec.forward(weight, u)[0] if shape.conv is None else spec.conv_forward(shape, weight, u)[0]
-    return [(_dense(shape), float(e / len(raw))) for shape, e in zip(shapes, effective, strict=True)]
+    return [(shape.products, float(e / len(raw))) for shape, e in zip(shapes, effective, strict=True)]
 
 
 def _over(shape: LayerShape, weight: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
     out: NDArray[np.float64] = x @ weight.T if shape.conv is None else spec.windows(shape, weight, x)[1]
     return out
-
-
-def _dense(shape: LayerShape) -> int:
-    if shape.conv is None or shape.map_out is None:
-        return shape.n_in * shape.n_out
-    area = shape.conv.pool_size[0] * shape.conv.pool_size[1]
-    return shape.n_in * shape.n_out * shape.map_out[0] * shape.map_out[1] * area

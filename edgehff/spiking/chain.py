@@ -56,17 +56,14 @@ def chain_of(network: SpikingNetwork) -> list[ChainLayer]:
             seen = currents(shape, layer.weight, np.eye(n_in, dtype=np.int8))
             matrix = seen.reshape(n_in, n_out).T.astype(np.int16)
         out.append(ChainLayer(_repeated(matrix, shapes[i - 1] if i else None), layer.threshold + 0.5))
-        window = 1 if shape.conv is None else shape.conv.pool_size[0] * shape.conv.pool_size[1]
+        window = shape.window
     return out
 
 
 def elements(shape: LayerShape) -> tuple[int, int]:
     """(inputs, neurons) of a layer, over all positions; neurons before pooling."""
-    if shape.conv is None or shape.map_in is None or shape.map_out is None:
-        return shape.n_in, shape.n_out
-    height, width, channels = shape.map_out
-    area = shape.conv.pool_size[0] * shape.conv.pool_size[1]
-    return int(np.prod(shape.map_in)), height * width * area * channels
+    n_in = shape.n_in if shape.map_in is None else int(np.prod(shape.map_in))
+    return n_in, shape.positions * shape.window * shape.n_out
 
 
 def trains_of(network: SpikingNetwork, x: NDArray[np.int16]) -> list[NDArray[np.bool_]]:
@@ -85,6 +82,5 @@ def _repeated(matrix: NDArray[np.int16], before: LayerShape | None) -> NDArray[n
     """Columns for each neuron of the windows of the layer before."""
     if before is None or before.conv is None or before.conv.pool == "none":
         return matrix
-    area = before.conv.pool_size[0] * before.conv.pool_size[1]
     by_window = matrix.reshape(len(matrix), -1, 1, before.n_out)
-    return np.repeat(by_window, area, axis=2).reshape(len(matrix), -1)
+    return np.repeat(by_window, before.window, axis=2).reshape(len(matrix), -1)

@@ -197,20 +197,12 @@ def _cosines(network: SpikingNetwork, shapes: tuple[LayerShape, ...], counts: li
 
 def dense_operations(network: SpikingNetwork) -> list[int]:
     """Products of one step of each layer, were all inputs and weights nonzero; padding counts as input."""
-    return [s.n_in * s.n_out * _positions(s) for s in network.recipe.shapes(network.n_in)]
-
-
-def _positions(shape: LayerShape) -> int:
-    """How often a layer's matrix is used in a step."""
-    if shape.conv is None or shape.map_out is None:
-        return 1
-    window = shape.conv.pool_size[0] * shape.conv.pool_size[1]
-    return shape.map_out[0] * shape.map_out[1] * window
+    return [shape.products for shape in network.recipe.shapes(network.n_in)]
 
 
 def _parts(network: SpikingNetwork, x: NDArray[np.int16]) -> list[NDArray[np.int16]]:
     """Rows that go through at once."""
     shapes = network.recipe.shapes(network.n_in)
-    largest = max(s.n_in * _positions(s) for s in shapes if s.conv) if shapes[0].conv else 0
+    largest = max(s.n_in * s.positions * s.window for s in shapes if s.conv) if shapes[0].conv else 0
     n = max(1, min(1024, _ELEMENTS // max(largest, *(s.n_in for s in shapes))))
     return [x[start : start + n] for start in range(0, max(len(x), 1), n)]

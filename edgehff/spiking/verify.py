@@ -14,7 +14,6 @@ write metrics.json, NeuroBench's results. The packages of a simulator are never 
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,12 +27,11 @@ from edgehff.errors import InputError, MissingToolError, RecipeError
 from edgehff.model.spiking_network import SpikingNetwork
 from edgehff.spiking import nir
 from edgehff.spiking.chain import chain_of, inputs_of, trains_of
+from edgehff.spiking.environment import TIMEOUT, call
 from edgehff.spiking.simulate import run
 
 ROUNDING = 1e-3
 """Of operations that were divided by the number of samples and multiplied again."""
-TIMEOUT = 3600.0
-"""Seconds that a simulator may take."""
 METRICS = "metrics.json"
 Trains = NDArray[np.bool_]
 
@@ -130,23 +128,11 @@ def write_case(network: SpikingNetwork, x: NDArray[np.int16], folder: Path) -> N
 def _run(simulator: Path, case: Path, ours: list[Trains], timeout: float) -> Iterator[Agreement]:
     for old in [*case.glob("spikes*.npz"), *case.glob(METRICS)]:
         old.unlink()
-    command = [str((simulator / "bin/python").absolute()), str((simulator / "run.py").absolute()), str(case)]
-    try:
-        done = subprocess.run(  # noqa: S603 (a program of the user's own folder, no shell)
-            command, capture_output=True, text=True, timeout=timeout, check=False, cwd=case
-        )
-    except subprocess.TimeoutExpired:
-        yield Agreement(simulator.name, reason=f"no answer in {timeout:g} s")
+    reason = call(simulator, "run.py", case, ("spikes*.npz",), "spikes", timeout)
+    if reason:
+        yield Agreement(simulator.name, reason=reason)
         return
-    except OSError as error:
-        yield Agreement(simulator.name, reason=f"{command[0]}: {error.strerror}")
-        return
-    files = sorted(case.glob("spikes*.npz"))
-    if done.returncode or not files:
-        last = (done.stderr.strip() or "wrote no spikes").splitlines()[-1]
-        yield Agreement(simulator.name, reason=f"exit code {done.returncode}: {last[:200]}")
-        return
-    for file in files:
+    for file in sorted(case.glob("spikes*.npz")):
         name = " ".join([simulator.name, file.stem.removeprefix("spikes").removeprefix("_")]).strip()
         try:
             with np.load(file) as found:

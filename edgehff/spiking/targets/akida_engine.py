@@ -8,7 +8,6 @@ tools/simulators/akida/chip.py. The package akida is never imported here.
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehff.errors import CheckFailed, InputError, MissingToolError
+from edgehff.spiking.environment import TIMEOUT, call
 from edgehff.spiking.targets.akida import from_bytes
 
-TIMEOUT = 3600.0
-"""Seconds that the engine may take."""
 HOME = Path("build/simulators/akida")
 
 
@@ -58,8 +56,7 @@ def compare(data: bytes, raw: NDArray[Any], home: Path = HOME, timeout: float = 
     """
     if not len(raw):
         raise InputError("no samples to run", hint="--first 100")
-    python, program = home / "bin/python", home / "chip.py"
-    if not python.exists() or not program.is_file():
+    if not (home / "bin/python").exists() or not (home / "chip.py").is_file():
         raise MissingToolError(
             f"no engine in {home}",
             hint="python tools/simulators/install.py akida (its licence is BrainChip's)",
@@ -70,7 +67,11 @@ def compare(data: bytes, raw: NDArray[Any], home: Path = HOME, timeout: float = 
         case = Path(name)
         (case / "network.npz").write_bytes(data)
         np.savez(case / "inputs.npz", raw=network.encoding.quantize_raw(raw))
-        _run([str(python.absolute()), str(program.absolute()), name], case, timeout)
+        reason = call(home, "chip.py", case, ("outputs.npz", "mapping.json"), "outputs", timeout)
+        if reason:
+            raise CheckFailed(
+                f"Akida's engine: {reason}", hint="--first 100, or tools/simulators/install.py akida"
+            )
         with np.load(case / "outputs.npz") as found:
             theirs, version = found["outputs"], str(found["version"])
         mapping = json.loads((case / "mapping.json").read_text())
@@ -88,18 +89,3 @@ def compare(data: bytes, raw: NDArray[Any], home: Path = HOME, timeout: float = 
         first=(int(at[0, 0]), int(at[0, 1])) if len(at) else None,
         mapping=mapping,
     )
-
-
-def _run(command: list[str], case: Path, timeout: float) -> None:
-    try:
-        done = subprocess.run(  # noqa: S603 (a program of the user's own folder, no shell)
-            command, capture_output=True, text=True, timeout=timeout, check=False, cwd=case
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CheckFailed(f"Akida gave no answer in {timeout:g} s", hint="--first 100") from error
-    if done.returncode or not (case / "outputs.npz").is_file() or not (case / "mapping.json").is_file():
-        last = (done.stderr.strip() or "wrote no outputs").splitlines()[-1]
-        raise CheckFailed(
-            f"Akida ended with exit code {done.returncode}: {last[:200]}",
-            hint="python tools/simulators/install.py akida",
-        )

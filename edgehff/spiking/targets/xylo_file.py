@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +37,9 @@ from numpy.typing import NDArray
 
 from edgehff.errors import MissingToolError, ModelFileError
 from edgehff.model.spiking_network import SpikingNetwork
+from edgehff.spiking.environment import TIMEOUT, call
 from edgehff.spiking.targets.xylo import Trace, XyloNetwork, run
 
-TIMEOUT = 3600.0
-"""Seconds that the simulator may take."""
 _INTEGERS = ("weight_shift_in", "weight_shift_out", "steps", "silent")
 _ONE_VALUE = ("threshold", "threshold_out", "dash_mem", "dash_mem_out", "dash_syn", "dash_syn_out")
 
@@ -123,26 +121,16 @@ def compare(simulator: Path, data: bytes, x: NDArray[np.int16], timeout: float =
         MissingToolError: there is none in the folder.
         ModelFileError: as from_bytes does.
     """
-    program = simulator / "chip.py"
-    if not program.is_file():
+    if not (simulator / "chip.py").is_file():
         raise MissingToolError(f"no XyloSim in {simulator}", hint="python tools/simulators/install.py xylo")
     ours = run(from_bytes(data), x)
     with tempfile.TemporaryDirectory(prefix="edgehff-xylo-") as name:
         case = Path(name)
         (case / "network.npz").write_bytes(data)
         np.savez(case / "case.npz", x=x)
-        command = [str((simulator / "bin/python").absolute()), str(program.absolute()), name]
-        try:
-            done = subprocess.run(  # noqa: S603 (a program of the user's own folder, no shell)
-                command, capture_output=True, text=True, timeout=timeout, check=False, cwd=case
-            )
-        except subprocess.TimeoutExpired:
-            return Agreement(reason=f"no answer in {timeout:g} s")
-        except OSError as error:
-            return Agreement(reason=f"{command[0]}: {error.strerror}")
-        if done.returncode or not (case / "trace.npz").is_file():
-            last = (done.stderr.strip() or "wrote no trace").splitlines()[-1]
-            return Agreement(reason=f"exit code {done.returncode}: {last[:200]}")
+        reason = call(simulator, "chip.py", case, ("trace.npz",), "trace", timeout)
+        if reason:
+            return Agreement(reason=reason)
         with np.load(case / "trace.npz") as file:
             return _beside(ours, {name: file[name] for name in file.files})
 
