@@ -1,7 +1,8 @@
-"""`edgehff data`: which data sets there are, and what is in one."""
+"""`edgehff data`: which data sets there are, what is in one, and recordings of event cameras as one."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -86,6 +87,77 @@ def show(output: Output, name: str) -> None:
         "Classes",
         ("class", "name", "samples"),
         [(c["index"], c["name"], c["samples"]) for c in document["classes"]],
+    )
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("-o", "--output", "file", required=True, type=click.Path(path_type=Path), help=".npz to write.")
+@click.option(
+    "--size",
+    nargs=2,
+    required=True,
+    type=click.IntRange(1, 65_535),
+    metavar="HEIGHT WIDTH",
+    help="Pixels of the sensor.",
+)
+@click.option("--steps", required=True, type=click.IntRange(1, 1024), help="Steps of a sample.")
+@click.option("--step-ms", required=True, type=click.FloatRange(0.001, 60_000), help="Length of a step.")
+@click.option("--pool", type=click.IntRange(1, 1024), default=1, help="So many pixels a side count as one.")
+@common_options
+@pass_output
+def events(
+    output: Output,
+    folder: Path,
+    file: Path,
+    size: tuple[int, int],
+    steps: int,
+    step_ms: float,
+    pool: int,
+) -> None:
+    """Count the events of an event camera's recordings into steps, for spiking networks.
+
+    FOLDER has a folder for each class, or Train and Test with such folders, and in them .bin of N-MNIST,
+    .aedat4 (pip install "edgehff[events]") or .npy of structured arrays, as Tonic has them.
+
+    \b
+    edgehff data events N-MNIST -o nmnist.npz --size 34 34 --steps 10 --step-ms 30
+    """
+    import io
+
+    import numpy as np
+
+    from edgehff.data.recordings import Frames, load_recordings
+    from edgehff.errors import InputError
+    from edgehff.model.file import write_atomically
+
+    if file.suffix != ".npz":
+        raise InputError(f"{file} does not end in .npz", hint=f"-o {file.stem}.npz")
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"the folder of {file} does not exist", hint=f"mkdir -p {file.parent}")
+    dataset, share = load_recordings(folder, Frames(size, steps, round(step_ms * 1000), pool))
+    arrays = {"X": dataset.x, "y": dataset.y, "class_names": np.array(dataset.class_names)}
+    if dataset.is_test is not None:
+        arrays["is_test"] = dataset.is_test
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+    write_atomically(file, packed.getvalue())
+    document = {
+        **summary(dataset),
+        "file": str(file),
+        "counted": share,
+        "filled": float(np.count_nonzero(dataset.x) / dataset.x.size),
+    }
+    if output.json:
+        output.print_document(document)
+        return
+    output.print_text(
+        f"wrote {file}  {len(dataset):,} recordings of {dataset.n_classes} classes,"
+        f" {' x '.join(map(str, dataset.sample_shape))}\n"
+        f"{share:.1%} of the events are counted; others come after the last step or above 255 at a place"
+    )
+    output.say(
+        f'next: a recipe of code = "events", steps = {steps}; edgehff spike train RECIPE --data {file}'
     )
 
 

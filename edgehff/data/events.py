@@ -38,10 +38,13 @@ def read(path: Path) -> NDArray[Any]:
     return events
 
 
-def counts(events: NDArray[Any], size: tuple[int, int], steps: int, step_us: int) -> NDArray[np.uint8]:
+def counts(
+    events: NDArray[Any], size: tuple[int, int], steps: int, step_us: int, pool: int = 1
+) -> NDArray[np.uint8]:
     """Events counted by step, pixel and polarity: uint8, (steps, height, width, 2), at most 255.
 
     Steps begin at the recording's first event; what comes after the last step is left out.
+    pool: so many pixels a side count as one; a last row or column of fewer is kept.
 
     Raises:
         DataError: a field is missing, or an event lies outside the sensor.
@@ -59,9 +62,11 @@ def counts(events: NDArray[Any], size: tuple[int, int], steps: int, step_us: int
             f"an event at x = {kept['x'].max()}, y = {kept['y'].max()} of {width} x {height} pixels",
             hint="name the sensor's size, height and width",
         )
-    at = ((step * height + kept["y"]) * width + kept["x"]) * 2 + (kept["p"] > 0)
-    found = np.bincount(at.astype(np.int64), minlength=steps * height * width * 2)
-    return np.minimum(found, 255).astype(np.uint8).reshape(steps, height, width, 2)
+    rows, columns = -(-height // pool), -(-width // pool)
+    y, x = kept["y"].astype(np.int64) // pool, kept["x"].astype(np.int64) // pool
+    at = ((step * rows + y) * columns + x) * 2 + (kept["p"] > 0)
+    found = np.bincount(at, minlength=steps * rows * columns * 2)
+    return np.minimum(found, 255).astype(np.uint8).reshape(steps, rows, columns, 2)
 
 
 def _bin(path: Path) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""`edgehff data list` and `edgehff data show`."""
+"""`edgehff data list`, `edgehff data show` and `edgehff data events`."""
 
 from __future__ import annotations
 
@@ -117,3 +117,32 @@ def test_class_names_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "\\x1b[2J[bold]" in shown
+
+
+def test_recordings_of_events_become_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, label in (("Train", "0"), ("Train", "1"), ("Test", "0"), ("Test", "1")):
+        (tmp_path / "camera" / part / label).mkdir(parents=True)
+        path = tmp_path / "camera" / part / label / "1.bin"
+        path.write_bytes(bytes([3, int(label), 0x80, 0, 0, 3, 1, 0x80, 0x0A, 0xBE]))  # 2.75 ms apart
+    file = tmp_path / "camera.npz"
+    given = ["data", "events", str(tmp_path / "camera"), "-o", str(file), "--steps", "2", "--step-ms", "1.3"]
+    assert main([*given, "--size", "4", "6"]) == 0
+    shown = capsys.readouterr()
+    assert "4 recordings of 2 classes, 2 x 4 x 6 x 2" in shown.out
+    assert "50.0% of the events are counted" in shown.out
+    assert "steps = 2" in shown.err
+    read = document(capsys, *given, "--size", "4", "6", "--pool", "2")
+    assert read["format"] == "edgehff.data.events/1"
+    assert read["shape"] == [2, 2, 3, 2]
+    assert read["test_samples"] == 2
+    assert (read["counted"], read["filled"]) == (0.5, 1 / 24)
+    again = document(capsys, "data", "show", str(file))
+    assert again["test_samples"] == 2
+    assert again["classes"][1] == {"index": 1, "name": "1", "samples": 2}
+    wide = [*given[:-1], "1.4", "--size", "4", "6"]
+    assert document(capsys, *wide)["counted"] == 1
+    assert main([*given, "--size", "1", "6"]) == 3
+    assert "an event at x = 3, y = 1 of 6 x 1 pixels" in capsys.readouterr().err
+    for wrong, why in ((tmp_path / "a.npy", "does not end in"), (tmp_path / "none" / "a.npz", "mkdir -p")):
+        assert main([*given[:2], "nowhere", "-o", str(wrong), *given[5:], "--size", "4", "6"]) == 3
+        assert why in capsys.readouterr().err
