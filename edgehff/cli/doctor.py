@@ -20,6 +20,8 @@ EXTRAS = (
     ("onnx", "export to ONNX", 'pip install "edgehff[onnx]"'),
     ("onnxruntime", "running ONNX files", 'pip install "edgehff[onnx]"'),
     ("snntorch", "edgehff spike train", 'pip install "edgehff[spiking]"'),
+    ("nir", "spiking networks for simulators", 'pip install "edgehff[spiking]"'),
+    ("aedat", "recordings of event cameras, AEDAT 4", 'pip install "edgehff[events]"'),
     ("waitress", "the page of edgehff personalize --web", 'pip install "edgehff[web]"'),
     ("executorch", "export to ExecuTorch", 'pip install "edgehff[executorch]"'),
 )
@@ -52,7 +54,7 @@ def doctor(output: Output) -> None:
     Ends with 0 whatever it finds: only Python, edgehff and its core are needed for the daily commands.
     """
     base = _base()
-    checks = [*base, *_extras(), *_tools()]
+    checks = [*base, *_extras(), *_tools(), *_simulators()]
     if not any(check["status"] == BROKEN for check in base):  # data sets need numpy, as the core does
         checks += _folders()
     if output.json:
@@ -152,6 +154,23 @@ def _tool_version(path: str) -> str:
         return path
     lines = done.stdout.splitlines()
     return lines[0][:80] if lines else path
+
+
+def _simulators() -> list[dict[str, Any]]:
+    from edgehff.spiking.environment import ENGINES, FOLDER, SIMULATORS
+
+    checks = []
+    for known, program, use in (
+        (SIMULATORS, "run.py", "edgehff spike verify"),
+        (ENGINES, "chip.py", "edgehff export"),
+    ):
+        for name, title in known.items():
+            home = FOLDER / name
+            complete = (home / program).is_file() and (home / "bin/python").exists()
+            found = str(home) if complete else None
+            remedy = f"python tools/simulators/install.py {name}"
+            checks.append(_check("simulator", name, found, needed_for=f"{use}: {title}", remedy=remedy))
+    return checks
 
 
 def _folders() -> list[dict[str, Any]]:

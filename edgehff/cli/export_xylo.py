@@ -8,9 +8,10 @@ from edgehff.cli.eval import check_classes, choose_rows, name_of_data
 from edgehff.cli.export_spiking import path_of
 from edgehff.cli.output import Output
 from edgehff.errors import CheckFailed
+from edgehff.spiking.environment import FOLDER
 
 FIT_ROWS, PROOF_ROWS = 1000, 100
-SIMULATOR = Path("build/simulators/xylo")
+SIMULATOR = FOLDER / "xylo"
 
 
 def export_xylo(output: Output, model: Path, path: Path | None, data: str | None, variant: str) -> None:

@@ -11,6 +11,7 @@ from edgehff.cli.eval import check_classes, choose_rows
 from edgehff.cli.output import Output, common_options, pass_output
 from edgehff.cli.spike_convert import convert
 from edgehff.cli.spike_report import report
+from edgehff.spiking.environment import FOLDER, SIMULATORS
 
 if TYPE_CHECKING:
     from edgehff.model.spiking_network import SpikingNetwork
@@ -192,7 +193,7 @@ def run_spikes(
     "--simulators",
     "folder",
     type=click.Path(path_type=Path),
-    default=Path("build/simulators"),
+    default=FOLDER,
     show_default=True,
     help="Folder with an environment for each, as tools/simulators/install.py makes them.",
 )
@@ -234,6 +235,9 @@ def verify_spikes(
 
     network = file.load_spiking(model)
     simulators = simulators_in(folder, names)
+    absent = sorted(set(SIMULATORS) - {path.name for path in simulators})
+    if absent and not names:
+        output.say(f"not installed, and so not asked: {', '.join(absent)}")
     whole = load(name_of_data(network, data), notice=output.say)
     check_classes(network, whole)
     chosen = choose_rows(whole, "test", None)

@@ -9,6 +9,20 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+FOLDER = Path("build/simulators")
+"""Where tools/simulators/install.py makes them, from the folder of the repository."""
+SIMULATORS = {
+    "brian2": "Brian2",
+    "lava": "Lava, models of Loihi 2",
+    "nest": "NEST",
+    "neurobench": "NeuroBench, synaptic operations",
+    "norse": "Norse",
+    "sinabs": "Sinabs",
+    "spikingjelly": "SpikingJelly",
+}
+"""What runs networks for `edgehff spike verify`: its folder, and its name."""
+ENGINES = {"akida": "BrainChip's engine", "xylo": "XyloSim"}
+"""Chips' engines: a folder, and a name."""
 TIMEOUT = 3600.0
 """Seconds that a program may take."""
 

@@ -122,6 +122,7 @@ def test_spikes_elsewhere_as_a_user_sees_them(model, tmp_path, capsys):
     code, out, err = run(capsys, "spike", "verify", model, "--first", 20, "--simulators", tmp_path)
     assert (code, "twin" in out) == (7, True)
     assert "1 of 40,960 slots differ, the first in layer 1, sample 3, step 2, neuron 5" in err
+    assert "not installed, and so not asked: brian2, lava" in err
     code, _, err = run(capsys, "spike", "verify", model, "--simulators", tmp_path, "--simulator", "x")
     assert (code, "there are: twin" in err) == (4, True)
 

@@ -16,6 +16,7 @@ import edgehff.core  # noqa: F401 (an editable install may build it on import, w
 from edgehff import __version__, extras
 from edgehff.cli import doctor
 from edgehff.cli.main import main
+from edgehff.spiking.environment import ENGINES, SIMULATORS
 
 
 def checks(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
@@ -168,6 +169,32 @@ def test_lost_bundled_data(
     assert found["status"] == "broken"
     assert found["found"] == f"{tmp_path / 'digits.npz'} is missing"
     assert found["remedy"] == "pip install --force-reinstall edgehff"
+
+
+def test_simulators_and_engines(tools: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.chdir(tools)
+    for name, files in {
+        "nest": ("bin/python", "run.py"),
+        "lava": ("run.py",),
+        "xylo": ("bin/python",),
+    }.items():
+        for file in files:
+            path = tools / "build/simulators" / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    found = checks(capsys)
+    assert found["nest"]["found"] == "build/simulators/nest"
+    for name in ("lava", "xylo", "akida"):
+        assert found[name]["status"] == "missing"
+        assert found[name]["remedy"] == f"python tools/simulators/install.py {name}"
+    (tools / "build/simulators/xylo/chip.py").touch()
+    assert checks(capsys)["xylo"]["status"] == "ok"
+
+
+def test_all_simulators_are_known() -> None:
+    programs = Path(__file__).parents[2] / "tools/simulators"
+    assert sorted(SIMULATORS) == sorted(p.stem.removeprefix("run_") for p in programs.glob("run_*.py"))
+    assert sorted(ENGINES) == sorted(p.parent.name for p in programs.glob("*/chip.py"))
 
 
 def test_as_a_table(tools: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehff.errors import CheckFailed, InputError, MissingToolError
-from edgehff.spiking.environment import TIMEOUT, call
+from edgehff.spiking.environment import FOLDER, TIMEOUT, call
 from edgehff.spiking.targets.akida import from_bytes
 
-HOME = Path("build/simulators/akida")
+HOME = FOLDER / "akida"
 
 
 @dataclass(frozen=True)
