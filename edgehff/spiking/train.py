@@ -27,7 +27,7 @@ from edgehff.spiking.learn import online_gradients
 from edgehff.spiking.simulate import run
 from edgehff.train.augment import Augmentation
 from edgehff.train.events import Advanced, EpochDone, Trained
-from edgehff.train.float import SMALL, decayed, optimizer_of, take_step
+from edgehff.train.float import decayed, optimizer_of, quick_arithmetic, take_step
 from edgehff.train.local import pass_order
 from edgehff.train.metrics import accuracy
 
@@ -63,7 +63,6 @@ def train(
     changes = _Changes(recipe)
     steps, step = math.ceil(len(rows) / p.batch_size) * p.epochs, 0
     seconds, samples = 0.0, 0
-    threads = torch.get_num_threads()
     largest = p.batch_size * max(layer.synapses.weight.numel() for layer in layers)
     for epoch in range(p.epochs):
         order, right = pass_order(len(rows), recipe.seed, epoch), 0
@@ -72,16 +71,13 @@ def train(
             began = time.perf_counter()
             seen = drive_of(s, gain, changes(encoded[at]) if changes else encoded[at])
             inputs = _inputs(recipe, seen, epoch, generator)
-            torch.set_num_threads(1 if largest < SMALL else threads)
-            try:
+            with quick_arithmetic(largest):
                 found = online_gradients(layers, inputs, label[at])
-            finally:
-                torch.set_num_threads(threads)
+                factor = decayed(p, step, steps)
+                for layer, optimizer in zip(layers, optimizers, strict=True):
+                    take_step(optimizer, layer.synapses.weight, p, factor)
+                    layer.normalize()
             right += int((join(recipe, found).argmax(1) == label[at]).sum())
-            factor = decayed(p, step, steps)
-            for layer, optimizer in zip(layers, optimizers, strict=True):
-                take_step(optimizer, layer.synapses.weight, p, factor)
-                layer.normalize()
             step += 1
             seconds += time.perf_counter() - began
             samples += len(at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +31,7 @@ _ELEMENTS = 1 << 23
 """Of the largest map before pooling, of the rows that go through a network at once when it is measured."""
 SMALL = 1 << 24
 """Products of one step's largest matrix multiplication, below which threads cost more than they save."""
+_DENORMAL = 2.0**-130
 _BLOCK = 31 << 20
 """Bytes: once so large a block was freed, glibc keeps smaller ones, and maps are not paged in every step."""
 
@@ -96,7 +98,6 @@ def train(
     changes = Augmentation(recipe)
     torch.empty(_BLOCK, dtype=torch.uint8)
     seconds, samples = 0.0, 0
-    threads = torch.get_num_threads()
     largest = p.batch_size * max(layer.weight.numel() * _positions(layer.shape) for layer in learns.layers)
     for epoch in range(p.epochs):
         order = pass_order(len(rows), recipe.seed, epoch)
@@ -105,11 +106,8 @@ def train(
             at = order[start : start + p.batch_size]
             began = time.perf_counter()
             seen = torch.from_numpy(changes(encoded[at])).to(device) if changes else x[at]
-            torch.set_num_threads(1 if largest < SMALL else threads)
-            try:
+            with quick_arithmetic(largest):
                 right += learns.learn(seen / ONE, y[at])
-            finally:
-                torch.set_num_threads(threads)
             seconds += time.perf_counter() - began
             samples += len(at)
             yield Advanced(len(at))
@@ -177,6 +175,24 @@ def _rows(network: HFFNetwork) -> int:
     """Rows that are measured at once."""
     largest = max(layer.shape.n_out * _positions(layer.shape) for layer in _layers(network))
     return max(16, min(_ROWS, _ELEMENTS // largest))
+
+
+@contextmanager
+def quick_arithmetic(products: int) -> Iterator[None]:
+    """One thread where more of them cost more than they save, and numbers below 2^-126 as zeros.
+
+    products: of the largest matrix multiplication inside.  The moments of weights that learn no longer decay
+    to such numbers within a few passes; processors are many times slower with them, and no weight moves.
+    """
+    threads = torch.get_num_threads()
+    was_flushed = not float(torch.full((1,), _DENORMAL) * 1)
+    torch.set_num_threads(1 if products < SMALL else threads)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(was_flushed)
+        torch.set_num_threads(threads)
 
 
 def take_step(optimizer: torch.optim.Optimizer, weight: Tensor, p: PretrainRecipe, factor: float) -> None:

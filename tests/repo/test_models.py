@@ -11,6 +11,7 @@ from edgehff.data.sources import load
 from edgehff.model import file
 from edgehff.model.catalog import RELEASES
 from edgehff.recipe import PretrainRecipe
+from edgehff.spiking.simulate import run
 from edgehff.train import local
 from edgehff.train.metrics import accuracy
 
@@ -18,10 +19,15 @@ ROOT = Path(__file__).parents[2]
 MODELS = sorted(path.parent for path in ROOT.glob("models/*/model.safetensors"))
 
 
+def load_it(path):
+    return file.load_spiking(path) if path.parent.name.endswith("-spiking") else file.load(path)
+
+
 def test_there_are_models():
     names = {
         "activity",
         "digits",
+        "digits-spiking",
         "emg-gestures",
         "emg-microbit",
         "fashion-conv",
@@ -35,7 +41,7 @@ def test_there_are_models():
 def test_a_model_is_small_and_of_its_recipe(folder):
     path = folder / "model.safetensors"
     assert path.stat().st_size < 300_000
-    network, written = file.load(path), recipe.load(folder / "recipe.toml")
+    network, written = load_it(path), recipe.load(folder / "recipe.toml")
     same = {"arith": network.recipe.arith, "pretrain": PretrainRecipe()}
     assert replace(network.recipe, **same) == replace(written, **same)
 
@@ -43,12 +49,27 @@ def test_a_model_is_small_and_of_its_recipe(folder):
 @pytest.mark.parametrize("folder", MODELS, ids=lambda path: path.name)
 def test_a_card_tells_of_these_weights_their_data_and_their_licence(folder):
     card = (folder / "CARD.md").read_text(encoding="utf-8")
-    network = file.load(folder / "model.safetensors")
+    network = load_it(folder / "model.safetensors")
     assert f"weights `{network.weights_crc32:08x}`" in card
     rows = dict(re.findall(r"^\| (\w[\w ]*) \| (.+) \|$", card, re.MULTILINE))
     assert {"network", "data", "trained on", "licence"} <= set(rows)
     assert f"models/{folder.name}/recipe.toml" in card
     assert "## What it is worth" in card
+
+
+@pytest.mark.parametrize("folder", [path for path in MODELS if path.name.endswith("-spiking")], ids=str)
+def test_a_spiking_model_is_worth_what_its_card_says(folder):
+    card = (folder / "CARD.md").read_text(encoding="utf-8")
+    network = file.load_spiking(folder / "model.safetensors")
+    if network.recipe.data != "digits":
+        pytest.skip("its data are not in the package")
+    data = load("digits")
+    test = data.rows(data.is_test)
+    for margin, what in ((None, "answered once a class leads"), (0.0, "all 8 steps")):
+        found = run(network, network.encode(test.x), margin)
+        line = next(line for line in card.splitlines() if line.startswith(f"| {what}"))
+        right = 100 * float((found.answers == test.y).mean())
+        assert f"{right:.2f} | {found.steps.mean():.2f} | {found.work:,.0f} |" in line
 
 
 @pytest.mark.parametrize("release", RELEASES.values(), ids=lambda release: release.name)

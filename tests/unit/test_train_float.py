@@ -21,7 +21,15 @@ from edgehff.train.metrics import accuracy
 
 torch = pytest.importorskip("torch")
 from edgehff.nn import HFFNetwork  # noqa: E402 (needs torch)
-from edgehff.train.float import Learner, decayed, norm_means, predict, train  # noqa: E402
+from edgehff.train.float import (  # noqa: E402
+    SMALL,
+    Learner,
+    decayed,
+    norm_means,
+    predict,
+    quick_arithmetic,
+    train,
+)
 
 pytestmark = pytest.mark.torch
 torch.set_num_threads(1)
@@ -396,6 +404,37 @@ def test_an_interrupted_step_leaves_torch_its_threads(parts, monkeypatch):
     try:
         with pytest.raises(ZeroDivisionError):
             next(train(RECIPE, parts[0]))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_numbers_too_small_to_matter_are_zeros_while_learning_and_no_longer(flushed):
+    small = torch.full((64,), 2.0**-130)
+
+    def lost():
+        return not (small * 1).any()
+
+    torch.set_flush_denormal(flushed)
+    try:
+        with quick_arithmetic(SMALL):
+            assert lost()
+        assert lost() == flushed
+        with pytest.raises(KeyError), quick_arithmetic(SMALL):
+            raise KeyError
+        assert lost() == flushed
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_small_layers_learn_in_one_thread():
+    torch.set_num_threads(2)
+    try:
+        with quick_arithmetic(SMALL - 1):
+            assert torch.get_num_threads() == 1
+        with quick_arithmetic(SMALL):
+            assert torch.get_num_threads() == 2
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
