@@ -39,7 +39,10 @@ def online_gradients(layers: Sequence[SpikingHFFLayer], inputs: Sequence[Tensor]
     membranes: list[Tensor | None] = [None] * len(layers)
     for x in inputs:
         for i, layer in enumerate(layers):
-            spikes, membranes[i] = layer.neurons(_current(layer, x, known if i == 0 else None), membranes[i])
+            neurons = layer.neurons
+            u = neurons.charged(_current(layer, x, known if i == 0 else None), membranes[i])
+            spikes = neurons.fired(u)
+            membranes[i] = neurons.after(u, spikes)
             x = layer.pooled(spikes)  # noqa: PLW2901
             counts[i] = counts[i] + x
     errors = [_count_gradient(layer, count, label) for layer, count in zip(layers, counts, strict=True)]
@@ -55,11 +58,11 @@ def online_gradients(layers: Sequence[SpikingHFFLayer], inputs: Sequence[Tensor]
             by_current = _by_current(layer, errors[i], u)
             if of_first:
                 constant = float(neurons.beta) * constant + 1
-                shares = shares + constant * by_current
+                shares = shares + by_current.mul_(constant)
             else:
                 traces[i] = neurons.beta * traces[i] + x
                 _add_gradient(layer, by_current, traces[i])
-            spikes = (u > neurons.threshold).to(u.dtype)
+            spikes = neurons.fired(u)
             membranes[i] = neurons.after(u, spikes)
             x = layer.pooled(spikes)  # noqa: PLW2901
     if is_constant:
@@ -123,11 +126,11 @@ def _by_current(layer: SpikingHFFLayer, error: Tensor, u: Tensor) -> Tensor:
     """The gradient by what flows into the neurons at one step, in the shape of their membranes u."""
     conv, at = layer.shape.conv, slope(u - layer.neurons.threshold)
     if conv is None:
-        return error * at
+        return at.mul_(error)
     assert layer.shape.map_out is not None
     error = error.reshape(len(error), *layer.shape.map_out).permute(0, 3, 1, 2)
     if conv.pool == "none":
-        return at * error
+        return at.mul_(error)
     if conv.pool == "max":
         _, where = functional.max_pool2d(u, conv.pool_size, return_indices=True)
         wide = functional.max_unpool2d(error.contiguous(), where, conv.pool_size, output_size=u.shape[2:])

@@ -40,7 +40,8 @@ def spike(u: Tensor) -> Tensor:
 
 def slope(u: Tensor) -> Tensor:
     """The surrogate's derivative at a distance u from the threshold."""
-    return 1 / (1 + (torch.pi * u) ** 2)
+    scaled = torch.pi * u
+    return scaled.mul_(scaled).add_(1).reciprocal_()
 
 
 class HFFLeaky(snntorch.Leaky):  # type: ignore[misc]
@@ -62,7 +63,13 @@ class HFFLeaky(snntorch.Leaky):  # type: ignore[misc]
 
     def charged(self, input_: Tensor, mem: Tensor | None) -> Tensor:
         """The membrane before it may fire."""
-        return input_ if mem is None else self.beta * mem + input_
+        if mem is None:
+            return input_
+        return (mem if self.beta == 1 else self.beta * mem) + input_
+
+    def fired(self, u: Tensor) -> Tensor:
+        """1.0 where the membrane u fires, without a slope."""
+        return (u > self.threshold).to(u.dtype)
 
     def after(self, u: Tensor, spikes: Tensor) -> Tensor:
         """The membrane after the reset, which no gradient passes."""
