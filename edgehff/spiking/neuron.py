@@ -69,7 +69,8 @@ class HFFLeaky(snntorch.Leaky):  # type: ignore[misc]
 
     def fired(self, u: Tensor) -> Tensor:
         """1.0 where the membrane u fires, without a slope."""
-        return (u > self.threshold).to(u.dtype)
+        out: Tensor = (u > self.threshold).to(u.dtype)
+        return out
 
     def after(self, u: Tensor, spikes: Tensor) -> Tensor:
         """The membrane after the reset, which no gradient passes."""
