@@ -1,10 +1,10 @@
-"""The online rule as three-factor learning in Lava's engine for Loihi, in floats. Run in Lava's environment.
+"""The online rule as three-factor learning in Lava's engine for Loihi. Run in Lava's environment.
 
 learn.py CASE    where lava_learning.py, which calls this, has put case.npz; writes learned.npz
 
 A synapse has a tag t and the presynaptic trace x1; its neuron sends three values in the place of
 postsynaptic traces: y1, the surrogate's slope at each step; y2, the error of the neuron's count once a sample
-has ended; y3, a one that clears the tag afterwards.
+has ended; y3, which clears the tag afterwards. The case says in which arithmetic, and how they are scaled.
 
     dt = u0 * x1 * y1 - u0 * t * y3        dw = u0 * t * y2
 
