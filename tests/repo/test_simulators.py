@@ -79,6 +79,37 @@ def test_lavas_engine_learns_the_same_weights(reset):
     assert min(found["moved"].values()) > 0.01
 
 
+def fixed_learning(*options):
+    command = [sys.executable, "tools/simulators/lava_learning.py", "--arithmetic", "fixed_pt", *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.spiking
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+def test_lavas_fixed_point_engine_learns_the_same_integers(reset):
+    if not there("lava"):
+        pytest.skip("needs python tools/simulators/install.py lava")
+    pytest.importorskip("snntorch")
+    code, found = fixed_learning("--samples", "60", "--reset", reset)
+    assert code == 0
+    assert found["differ"]["weight_0"] == found["differ"]["weight_1"] == 0
+    assert max(found["differ"].values()) < 1e-13
+    assert min(found["moved"][f"weight_{i}"] for i in range(2)) > 8
+
+
+@pytest.mark.spiking
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+def test_the_engines_integers_learn(reset):
+    pytest.importorskip("snntorch")
+    code, found = fixed_learning("--no-lava", "--samples", "400", "--reset", reset)
+    assert code == 0
+    assert max(found["accuracy_before"]) < 0.15
+    assert min(found["accuracy_after"]) > 0.68  # 0.60 by prototypes alone
+    assert max(found["at_ends"].values()) < 0.01
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_program_says_what_it_needs(name):
     version, packages = tool("install").needs(ROOT / f"tools/simulators/run_{name}.py")

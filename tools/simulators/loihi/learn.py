@@ -1,10 +1,10 @@
-"""The online rule as three-factor learning in Lava's engine for Loihi, in floats. Run in Lava's environment.
+"""The online rule as three-factor learning in Lava's engine for Loihi. Run in Lava's environment.
 
 learn.py CASE    where lava_learning.py, which calls this, has put case.npz; writes learned.npz
 
 A synapse has a tag t and the presynaptic trace x1; its neuron sends three values in the place of
 postsynaptic traces: y1, the surrogate's slope at each step; y2, the error of the neuron's count once a sample
-has ended; y3, a one that clears the tag afterwards.
+has ended; y3, which clears the tag afterwards. The case says in which arithmetic, and how they are scaled.
 
     dt = u0 * x1 * y1 - u0 * t * y3        dw = u0 * t * y2
 
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from lava.magma.core.decorator import implements, requires, tag
 from lava.magma.core.learning.learning_rule import Loihi3FLearningRule
-from lava.magma.core.model.py.neuron import LearningNeuronModelFloat
+from lava.magma.core.model.py.neuron import LearningNeuronModelFixed, LearningNeuronModelFloat
 from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.neuron import LearningNeuronProcess
@@ -66,11 +66,46 @@ class Neurons(LearningNeuronProcess, AbstractProcess):
         self.labels = Var(shape=labels.shape, init=labels)
 
 
+class Program:
+    """What the neurons do in a step of Lava's; how membranes and factors are held is said below."""
+
+    def __init__(self, given):
+        super().__init__(given)
+        self.given = given
+
+    def run_spk(self):
+        """One step."""
+        g = self.given
+        current = self.a_in.recv()
+        sample, phase = divmod(self.time_step - 1 - g["layer"], g["period"])
+        spikes = np.zeros_like(self.v)
+        y1, y2, y3 = np.zeros((3, *self.v.shape))
+        if phase == 0:
+            self.v, self.count = np.zeros_like(self.v), np.zeros_like(self.count)
+        if phase % 2 == 1 and phase < 2 * g["steps"]:
+            u, threshold = self.charged(current), self.threshold()
+            spikes = (u > threshold).astype(u.dtype)
+            y1 = g["slope"] / (1 + (np.pi * (u / threshold - 1)) ** 2)
+            self.v = u * (1 - spikes) if g["reset"] == "zero" else u - spikes * threshold
+            self.count = self.count + spikes
+        elif phase == 2 * g["steps"] and 0 <= sample < len(self.labels):
+            by_count, by_prototype = error_of(self.count, self.prototypes, self.labels[sample], g["scale"])
+            y2 = -g["gain"] * by_count
+            moved = self.prototypes - g["lr"] * by_prototype
+            self.prototypes = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+        elif phase == 2 * g["steps"] + 1:
+            y3 = np.full(self.v.shape, g["clear"])
+        self.s_out.send(spikes)
+        self.s_out_bap.send(np.zeros(spikes.shape, bool))
+        for port, y in ((self.s_out_y1, y1), (self.s_out_y2, y2), (self.s_out_y3, y3)):
+            port.send(self.factor(y))
+
+
 @implements(proc=Neurons, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("floating_pt")
-class NeuronsModel(LearningNeuronModelFloat):
-    """What the neurons do in a step of Lava's."""
+class NeuronsModel(Program, LearningNeuronModelFloat):
+    """In floats."""
 
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
@@ -79,36 +114,44 @@ class NeuronsModel(LearningNeuronModelFloat):
     prototypes: np.ndarray = LavaPyType(np.ndarray, float)
     labels: np.ndarray = LavaPyType(np.ndarray, int)
 
-    def __init__(self, given):
-        super().__init__(given)
-        self.given = {k: given[k] for k in ("steps", "period", "layer", "beta", "reset", "lr", "scale")}
+    def threshold(self):
+        """Of membranes."""
+        return self.given["threshold"]
 
-    def run_spk(self):
-        """One step."""
-        g = self.given
-        current = self.a_in.recv()
-        sample, phase = divmod(self.time_step - 1 - g["layer"], g["period"])
-        spikes = np.zeros(self.v.shape)
-        y1, y2, y3 = np.zeros((3, *self.v.shape))
-        if phase == 0:
-            self.v, self.count = np.zeros_like(self.v), np.zeros_like(self.v)
-        if phase % 2 == 1 and phase < 2 * g["steps"]:
-            u = g["beta"] * self.v + current
-            spikes = (u > 1).astype(float)
-            y1 = 1 / (1 + (np.pi * (u - 1)) ** 2)
-            self.v = u * (1 - spikes) if g["reset"] == "zero" else u - spikes
-            self.count = self.count + spikes
-        elif phase == 2 * g["steps"] and 0 <= sample < len(self.labels):
-            by_count, by_prototype = error_of(self.count, self.prototypes, self.labels[sample], g["scale"])
-            y2 = -g["lr"] * by_count / np.sqrt(g["beta"])
-            moved = self.prototypes - g["lr"] * by_prototype
-            self.prototypes = moved / np.linalg.norm(moved, axis=1, keepdims=True)
-        elif phase == 2 * g["steps"] + 1:
-            y3 = np.ones(self.v.shape)
-        self.s_out.send(spikes)
-        self.s_out_bap.send(np.zeros(spikes.shape, bool))
-        for port, y in ((self.s_out_y1, y1), (self.s_out_y2, y2), (self.s_out_y3, y3)):
-            port.send(y * Y_DECAY)
+    def charged(self, current):
+        """Membranes before they fire."""
+        return self.given["beta"] * self.v + current
+
+    def factor(self, y):
+        """As it is sent."""
+        return y * Y_DECAY
+
+
+@implements(proc=Neurons, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class NeuronsModelFixed(Program, LearningNeuronModelFixed):
+    """In the chip's integers: membranes have 6 bits below a weight's, beta 12 bits, factors 7 and a sign."""
+
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=16)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=8)
+    v: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
+    count: np.ndarray = LavaPyType(np.ndarray, float)
+    prototypes: np.ndarray = LavaPyType(np.ndarray, float)
+    labels: np.ndarray = LavaPyType(np.ndarray, int)
+
+    def threshold(self):
+        """Of membranes."""
+        return int(self.given["threshold"]) << 6
+
+    def charged(self, current):
+        """Membranes before they fire, of which nothing comes near 24 bits."""
+        kept = np.sign(self.v) * ((np.abs(self.v) * int(self.given["beta"] * 4096)) >> 12)
+        return kept + (current << 6)
+
+    def factor(self, y):
+        """As it is sent."""
+        return np.clip(np.rint(y), -127, 127).astype(np.int32)
 
 
 def learn(case):
@@ -123,11 +166,12 @@ def learn(case):
     port, parts = source.s_out, []
     for i in range(int(case["layers"])):
         rule = Loihi3FLearningRule(
-            dw="u0 * t * y2",
-            dt="u0 * x1 * y1 - u0 * t * y3",
-            x1_impulse=1.0,
+            dw=str(case["dw"]),
+            dt=str(case["dt"]),
+            x1_impulse=float(case["impulse"]),
             x1_tau=-1 / np.log(np.sqrt(beta)),
             t_epoch=1,
+            rng_seed=int(case["seed"]) + 4 * i,  # of four generators
         )
         dense = LearningDense(weights=case[f"weight_{i}"].copy(), learning_rule=rule, name=f"layer{i}")
         neurons = Neurons(
@@ -137,10 +181,9 @@ def learn(case):
             steps=steps,
             period=period,
             layer=i,
-            beta=beta,
             reset=str(case["reset"]),
-            lr=float(case["lr"]),
-            scale=float(case["scale"]),
+            beta=beta,
+            **{k: float(case[k]) for k in ("lr", "scale", "threshold", "slope", "gain", "clear")},
         )
         port.connect(dense.s_in)
         dense.a_out.connect(neurons.a_in)
@@ -150,7 +193,8 @@ def learn(case):
         neurons.s_out_y3.connect(dense.s_in_y3)
         port = neurons.s_out
         parts.append((dense, neurons))
-    source.run(condition=RunSteps(num_steps=n * period + 4), run_cfg=Loihi2SimCfg(select_tag="floating_pt"))
+    how = Loihi2SimCfg(select_tag=str(case["arithmetic"]))
+    source.run(condition=RunSteps(num_steps=n * period + 4), run_cfg=how)
     found = {}
     for i, (dense, neurons) in enumerate(parts):
         found[f"weight_{i}"] = dense.weights.get().copy()
