@@ -64,6 +64,10 @@ arm: $(STAMP) ## a session in an emulated arm64 Debian within 256 MB: the same b
 simulators: $(STAMP) ## environments of other groups' spiking simulators, 5 GB, for `edgehff spike verify`
 	$(BIN)/python tools/simulators/install.py
 
+.PHONY: engines
+engines: $(STAMP) ## chips' engines for `edgehff export`: their licences are their makers'
+	$(BIN)/python tools/simulators/install.py akida spinnaker xylo
+
 .PHONY: vectors
 vectors: $(STAMP) ## make the golden vectors again, from the oracle
 	$(BIN)/python tools/make_vectors.py
