@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from edgehff.spiking.verify import Agreement, compare
 
 HOME = Path("build/simulators/spinnaker")
 INSTALL = "python tools/simulators/install.py spinnaker"
+NUMBERS = ("version", "cores", "chips", "bytes", "words", "differing_words", "slower")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Outcome:
         """In one line."""
         m, spikes = self.mapping, self.agreement
         return (
-            f"{m['cores']} cores on {m['chips']} chips, {m['bytes']:,} bytes;"
+            f"{m['cores']} cores on {m['chips']} of 48 chips, {m['bytes']:,} bytes;"
             f" {m['differing_words']} of {m['words']:,} words differ;"
             f" {spikes.reason or spikes.differing} of {spikes.slots:,} slots differ in its machine code"
         )
@@ -72,7 +74,10 @@ def compare_with(data: bytes, x: NDArray[np.int16], home: Path = HOME, timeout: 
         reason = call(home, "chip.py", case, ("trace.npz", "mapping.json"), "spikes", timeout)
         if reason:
             raise CheckFailed(f"sPyNNaker: {reason}", hint=f"fewer neurons or inputs, or {INSTALL}")
-        with np.load(case / "trace.npz") as found:
-            parts = {key: found[key] for key in found.files}
-        mapping = json.loads((case / "mapping.json").read_text())
+        try:
+            with np.load(case / "trace.npz") as found:
+                parts = {str(i): found[str(i)] for i in range(len(ours))}
+            mapping = {name: json.loads((case / "mapping.json").read_text())[name] for name in NUMBERS}
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise CheckFailed(f"sPyNNaker's files: {error!r}", hint=INSTALL) from error
     return Outcome(compare("sPyNNaker", parts, ours), mapping)
