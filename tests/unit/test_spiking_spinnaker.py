@@ -11,7 +11,9 @@ from spiking_networks import network_of, samples
 
 from edgehff.errors import InputError, ModelFileError, RecipeError
 from edgehff.geometry import ConvLayer
+from edgehff.model.encoding import Encoding
 from edgehff.model.spiking_network import SpikingNetwork
+from edgehff.recipe import SpikingRecipe
 from edgehff.spiking.chain import inputs_of, trains_of
 from edgehff.spiking.targets import spinnaker
 from edgehff.spiking.targets.spinnaker import SpinnakerNetwork, quantize, run, sources_of
@@ -21,6 +23,7 @@ CONVS = (
     ConvLayer(4, kind="depthwise", kernel=(2, 2), padding=(0, 1)),
 )
 LEVELS = (1, 2, 4, 8)
+BOTH = (*LEVELS, -1, -2, -4, -8)
 
 
 def with_threshold(network: SpikingNetwork, i: int, threshold: int) -> SpikingNetwork:
@@ -99,8 +102,14 @@ def test_a_sum_stops_at_the_end_of_its_ring_buffer() -> None:
     found = run(SpinnakerNetwork((weights,), (16384,), (1,), 2), x)
     assert (found.largest, found.saturated) == (5 * 16256, True)
     assert not run(SpinnakerNetwork((weights,), (16384,), (1,), 2), x[:, :1]).saturated
-    both = SpinnakerNetwork((weights,), (1,), (1,), 1)
-    assert not run(both, x[:, 1:]).spikes[0].any()  # 65535 - 65535, where 81280 - 66000 would fire
+    weights = np.array([[16256] * 5 + [-16380] * 4], np.int16)
+    for threshold, fires in ((16, False), (15, True)):  # 65535 - 65520, where 81280 came
+        both = run(SpinnakerNetwork((weights,), (threshold,), (1,), 1), np.ones((1, 1, 9), np.int16))
+        assert both.spikes[0].any() == fires
+    below = SpinnakerNetwork((-weights,), (1,), (1,), 2)  # -15, and 16 more
+    x = np.ones((1, 2, 9), np.int16)
+    x[0, 1] = [0] * 5 + [1] + [0] * 3
+    assert run(below, x).spikes[0][0, :, 0].tolist() == [False, True]
 
 
 def test_a_threshold_is_met() -> None:
@@ -112,20 +121,26 @@ def test_a_threshold_is_met() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "raw", "planes"),
+    ("changes", "encoding", "planes"),
     [
-        ({}, "uint8", LEVELS),
-        ({}, "int8", (*LEVELS, -1, -2, -4, -8)),
-        ({"levels": 255}, "uint8", (1, 2, 4, 8, 16, 32, 64, 128)),
-        ({"levels": 8}, "uint8", LEVELS),
-        ({"levels": 7}, "uint8", (1, 2, 4)),
-        ({"code": "rate"}, "int16", (1,)),
-        ({"code": "latency", "levels": 255}, "uint8", (1,)),
+        ({}, Encoding("uint8", (84, 1)), LEVELS),
+        ({}, Encoding("int8", (84, 1)), BOTH),
+        ({}, Encoding("int8", (2, 84), ("rms",)), LEVELS),
+        ({"levels": 255}, Encoding("uint8", (84, 1)), (1, 2, 4, 8, 16, 32, 64, 128)),
+        ({"levels": 8}, Encoding("uint8", (84, 1)), LEVELS),
+        ({"levels": 7}, Encoding("uint8", (84, 1)), (1, 2, 4)),
+        ({"code": "rate"}, Encoding("int16", (84, 1)), (1,)),
+        ({"code": "latency", "levels": 255}, Encoding("uint8", (84, 1)), (1,)),
+        ({"code": "events"}, Encoding("uint8", (504, 1)), LEVELS),
+        ({"code": "events"}, Encoding("int8", (504, 1)), BOTH),
+        ({"code": "delta"}, Encoding("int8", (252, 1)), LEVELS),
     ],
 )
-def test_levels_are_said_in_bits(changes: dict[str, object], raw: str, planes: tuple[int, ...]) -> None:
-    network = network_of(**changes)
-    network = replace(network, encoding=replace(network.encoding, raw=raw))
+def test_levels_are_said_in_bits(
+    changes: dict[str, object], encoding: Encoding, planes: tuple[int, ...]
+) -> None:
+    recipe = replace(network_of().recipe, spiking=SpikingRecipe(**{"steps": 6} | changes))
+    network = replace(network_of(), recipe=recipe, encoding=encoding)
     chip = quantize(network)
     assert chip.planes == planes
     for i, plane in enumerate(planes):
@@ -149,7 +164,7 @@ def test_centered_inputs_have_sources_below_0() -> None:
 
 
 def test_sources_say_every_input() -> None:
-    planes = (*LEVELS, *(-plane for plane in LEVELS))
+    planes: tuple[int, ...] = BOTH
     x = np.arange(-15, 16, dtype=np.int16)[None, None]
     spikes = sources_of(planes, x)
     assert spikes.shape == (1, 1, 31 * 8)
@@ -177,6 +192,16 @@ def test_limits_are_named_with_layer_and_number(network: SpikingNetwork, message
     with pytest.raises(RecipeError, match=message):
         quantize(network)
     assert quantize(with_threshold(network_of(), 1, 16383)).rests[1] == 0
+
+
+def test_a_board_has_so_many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (spinnaker.NEURONS, spinnaker.CORES) == (128, 758)
+    monkeypatch.setattr(spinnaker, "NEURONS", 8)
+    monkeypatch.setattr(spinnaker, "CORES", 3)
+    quantize(network_of())  # nine neurons are two cores, eight are one
+    monkeypatch.setattr(spinnaker, "CORES", 2)
+    with pytest.raises(RecipeError, match="layer 1: 8 neurons, 3 cores up to here, a board has 2"):
+        quantize(network_of())
 
 
 def test_a_file_gives_the_network_back(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ REACH = 1 << 14
 """Of the membranes that do not leak, from v_rest on."""
 FULL = (1 << 16) - 1
 """Of a ring buffer."""
+NEURONS, CORES = 128, 758
+"""Of a core; of a SpiNN-5: its 856 without 97 of the system and one of sources."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,14 @@ def quantize(network: SpikingNetwork) -> SpinnakerNetwork:
         )
     layers = chain_of(network)
     thresholds = tuple(int(layer.threshold + 0.5) for layer in layers)
-    for i, threshold in enumerate(thresholds):
+    cores = 0
+    for i, (layer, threshold) in enumerate(zip(layers, thresholds, strict=True)):
+        cores += -(-len(layer.matrix) // NEURONS)
+        if cores > CORES:
+            raise RecipeError(
+                f"layer {i}: {len(layer.matrix):,} neurons, {cores:,} cores up to here, a board has {CORES}",
+                hint="fewer neurons, or fewer channels of a convolution",
+            )
         if threshold > REACH:
             raise RecipeError(
                 f"layer {i}: a threshold of {threshold - 1:,}, SpiNNaker keeps membranes below {REACH:,}",
@@ -143,8 +152,8 @@ def _planes(network: SpikingNetwork) -> tuple[int, ...]:
     s, encoding = network.recipe.spiking, network.encoding
     bits = 1 if s.code in ("rate", "latency") else s.levels.bit_length()
     above = tuple(1 << bit for bit in range(bits))
-    counts = encoding.raw == "uint8" and not encoding.features and encoding.offset is None
-    return above if counts or s.code not in ("direct", "events") else above + tuple(-p for p in above)
+    positive = (encoding.raw == "uint8" or encoding.features) and encoding.offset is None
+    return above if positive or s.code not in ("direct", "events") else above + tuple(-p for p in above)
 
 
 def sources_of(planes: tuple[int, ...], x: NDArray[np.int16]) -> NDArray[np.bool_]:
