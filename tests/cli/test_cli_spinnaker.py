@@ -89,9 +89,12 @@ def test_an_engine_that_differs_is_heard(model, capsys):
 def test_the_engines_folder_is_believed_in_nothing(tmp_path):
     network, x = network_of(), inputs_of(network_of(), samples())
     data = spinnaker.to_bytes(spinnaker.quantize(network), network, x)
-    with pytest.raises(MissingToolError, match="no engine in"):
-        compare_with(data, x, tmp_path)
     home = engine(tmp_path)
+    for name in ("bin/python", "chip.py"):
+        (home / name).rename(home / "elsewhere")
+        with pytest.raises(MissingToolError, match="no engine in"):
+            compare_with(data, x, home)
+        (home / "elsewhere").rename(home / name)
     assert compare_with(data, x, home).passed
     for change, told in (
         ('numbers["differing_words"] = 1', "1 of 70 words differ; 0 of 510 slots differ"),
