@@ -123,10 +123,7 @@ def population(net, i, n):
         ),
         label=f"layer {i}",
         initial_values={"v": 0.0},
-        max_expected_summed_weight=[
-            0.5,
-            0.5,
-        ],  # below 1, so that weights are words and ring buffers not shifted
+        max_expected_summed_weight=[0.5, 0.5],  # below 1: ring buffers hold words, not shifted
         neurons_per_core=NEURONS,
     )
 
@@ -203,22 +200,8 @@ class Core:
         bits = -(-self.n // 32)
         self.write(BITS + 16, *[0] * bits)
         for k, (above, below) in enumerate(sums.T.tolist()):
-            frame = [
-                0,
-                0,
-                above,
-                below,
-                scales + 4 * k,
-                thresholds + 4 * k,
-                inputs + 8 * k,
-                0,
-                0,
-                2 * k,
-                0,
-                0,
-                1,
-            ]
-            self.write(STACK, *frame)
+            arrays = (scales + 4 * k, thresholds + 4 * k, inputs + 8 * k)
+            self.write(STACK, 0, 0, above, below, *arrays, 0, 0, 2 * k, 0, 0, 1)
             self.registers({"SP": STACK, "R11": neurons + 32 * k, "R10": STATE, "R8": 1, "R7": 0})
             self.cpu.emu_start(UPDATE, SILENT)
         fired = np.frombuffer(self.cpu.mem_read(BITS + 16, 4 * bits), "u1")
