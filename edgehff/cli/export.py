@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgehff.model.network import Network
 
 
-SPIKING = ("nir", "loihi2", "xylo")
+SPIKING = ("nir", "loihi2", "spinnaker", "xylo")
 """Targets of spiking models."""
 
 
@@ -25,7 +25,7 @@ SPIKING = ("nir", "loihi2", "xylo")
     "-t",
     "--target",
     required=True,
-    type=click.Choice(["onnx", "executorch", "nir", "loihi2", "akida", "xylo"]),
+    type=click.Choice(["onnx", "executorch", "nir", "loihi2", "spinnaker", "akida", "xylo"]),
     help="Whose form to write.",
 )
 @click.argument("model", required=False, type=click.Path(path_type=Path))
@@ -82,8 +82,8 @@ def export(
     Where parity fails, nothing is written and the exit code is 7.
 
     Of a spiking model the file is one step: inputs and state to spikes, new state and an answer; every spike
-    is proved. NIR is of spiking models: from spikes or currents to spikes, proved in snnTorch. Loihi 2
-    gives the same spikes; Akida and Xylo are chips' integers, with what they answer beside the model.
+    is proved. NIR is of spiking models: from spikes or currents to spikes, proved in snnTorch. Loihi 2 and
+    SpiNNaker give the same spikes; Akida and Xylo are chips' integers, with their answers beside the model's.
 
     \b
     edgehff export --target executorch
@@ -106,6 +106,10 @@ def export(
             from edgehff.cli.export_loihi2 import export_loihi2
 
             export_loihi2(output, model, file, data)
+        elif target == "spinnaker":
+            from edgehff.cli.export_spinnaker import export_spinnaker
+
+            export_spinnaker(output, model, file, data)
         else:
             from edgehff.cli.export_xylo import export_xylo
 

@@ -21,7 +21,7 @@ SIMULATORS = {
     "spikingjelly": "SpikingJelly",
 }
 """What runs networks for `edgehff spike verify`: its folder, and its name."""
-ENGINES = {"akida": "BrainChip's engine", "xylo": "XyloSim"}
+ENGINES = {"akida": "BrainChip's engine", "spinnaker": "sPyNNaker, its machine code", "xylo": "XyloSim"}
 """Chips' engines: a folder, and a name."""
 TIMEOUT = 3600.0
 """Seconds that a program may take."""
