@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from edgehff.errors import ModelFileError, RecipeError
 from edgehff.model.spiking_network import SpikingNetwork
 from edgehff.spiking.chain import chain_of
+from edgehff.spiking.targets.neurons import check_neurons
 
 MAX_VTH = (1 << 17) - 1
 MAX_INPUT = 127
@@ -73,16 +74,7 @@ def quantize(network: SpikingNetwork) -> Loihi2Network:
         RecipeError: the chip cannot hold it; names the layer and the number.
     """
     s = network.recipe.spiking
-    if s.beta != 1:
-        raise RecipeError(
-            f"layer 0: beta = {s.beta:g}, whose products Loihi 2 cuts off otherwise",
-            hint="[spiking] beta = 1, and train again",
-        )
-    if s.reset != "zero":
-        raise RecipeError(
-            f"layer 0: reset = {s.reset!r}, Lava's neurons reset to zero",
-            hint='[spiking] reset = "zero", and train again',
-        )
+    check_neurons(network, "Loihi 2")
     if s.code not in ("rate", "latency") and s.levels > MAX_INPUT:
         raise RecipeError(
             f"layer 0: {s.levels} levels of an input, Loihi 2 has messages up to {MAX_INPUT}",

@@ -64,6 +64,7 @@ from numpy.typing import NDArray
 from edgehff.errors import InputError, ModelFileError, RecipeError
 from edgehff.model.spiking_network import SpikingNetwork
 from edgehff.spiking.chain import chain_of
+from edgehff.spiking.targets.neurons import check_neurons
 
 TAU_M, CM = 32768.0, 2.0
 EXP_TC = 32766
@@ -117,16 +118,7 @@ def quantize(network: SpikingNetwork) -> SpinnakerNetwork:
         RecipeError: the chip cannot hold it; names the layer and the number.
     """
     s = network.recipe.spiking
-    if s.beta != 1:
-        raise RecipeError(
-            f"layer 0: beta = {s.beta:g}, whose products SpiNNaker cuts off otherwise",
-            hint="[spiking] beta = 1, and train again",
-        )
-    if s.reset != "zero":
-        raise RecipeError(
-            f"layer 0: reset = {s.reset!r}, SpiNNaker's neurons are set to v_reset",
-            hint='[spiking] reset = "zero", and train again',
-        )
+    check_neurons(network, "SpiNNaker")
     layers = chain_of(network)
     thresholds = tuple(int(layer.threshold + 0.5) for layer in layers)
     cores = 0
