@@ -40,6 +40,20 @@ def test_digits_in_eight_steps(model, capsys):
     assert early["synaptic_operations"] < found["synaptic_operations"]
 
 
+def test_held_rows_choose_when_to_answer(tmp_path, capsys):
+    recipe, model = tmp_path / "r.toml", tmp_path / "m.safetensors"
+    short = RECIPE.read_text().replace("epochs = 20", "epochs = 4").replace("[128, 128]", "[48]")
+    recipe.write_text(short.replace("exit_margin", "# exit_margin"))
+    done = document(capsys, "spike", "train", recipe, "-o", model, "--validation", 0.2)
+    margin = done["exit_margin"]
+    assert margin > 0
+    assert 1 <= done["exit_steps"] < 8
+    assert file.load_spiking(model).recipe.spiking.exit_margin == margin
+    assert document(capsys, "spike", "run", model)["steps"] < 8
+    code, out, _ = run(capsys, "spike", "train", recipe, "-o", model, "--validation", 0.2)
+    assert (code, f"answers once a class leads by {margin:g}: " in out) == (0, True)
+
+
 def test_what_a_reader_sees(model, capsys):
     code, out, _ = run(capsys, "spike", "run", model, "--first", 50, "--exit-margin", 0)
     assert code == 0

@@ -55,6 +55,7 @@ def test_the_report_holds_what_a_run_says(case, capsys):
     whole = document(capsys, "spike", "run", folder / "s.safetensors", "--exit-margin", 0)
     assert (found["work_all_steps"], found["accuracy_all_steps"]) == (whole["work"], whole["accuracy"])
     assert found["beside"]["dense"] == 84 * 9 + 9 * 8
+    assert [layer["dense"] for layer in found["per_layer"]] == [6 * 84 * 9, 6 * 9 * 8]
     assert found["beside"]["effective"] == pytest.approx(by_hand(beside(network), x))
     text = path.read_text()
     assert text.count("<svg") == 3

@@ -8,9 +8,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("snntorch")
 
+from snntorch import surrogate  # noqa: E402
+
 from edgehff.geometry import ConvLayer, LayerShape, follow  # noqa: E402
 from edgehff.spiking.layer import SpikingHFFLayer  # noqa: E402
 from edgehff.spiking.learn import loss_through_time, online_gradients  # noqa: E402
+from edgehff.spiking.neuron import HFFLeaky, slope, spike  # noqa: E402
 
 pytestmark = pytest.mark.spiking
 
@@ -31,6 +34,23 @@ def layer_of(name: str, **options: object) -> SpikingHFFLayer:
         layer.synapses.weight.mul_(0.7)
     layer.normalize()
     return layer
+
+
+def test_the_slope_is_that_of_snntorchs_arcus_tangent() -> None:
+    u = torch.linspace(-2, 2, 41, dtype=torch.float64)
+    theirs, ours = u.clone().requires_grad_(), u.clone().requires_grad_()
+    surrogate.atan(alpha=2.0)(theirs).sum().backward()
+    spike(ours).sum().backward()
+    assert torch.allclose(ours.grad, theirs.grad, rtol=1e-12)
+    assert torch.equal(ours.grad, slope(u))
+    assert slope(u)[20] == 1
+    assert torch.equal(u, torch.linspace(-2, 2, 41, dtype=torch.float64))  # it wrote over nothing
+
+
+def test_a_neuron_at_its_threshold_does_not_fire() -> None:
+    neurons = HFFLeaky(0.5, threshold=1.5)
+    u = torch.tensor([1.4, 1.5, 1.6])
+    assert neurons.fired(u).tolist() == neurons(u)[0].tolist() == [0, 0, 1]
 
 
 def samples(steps: int = 9) -> tuple[list[torch.Tensor], torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +117,10 @@ def test_export_writes_what_was_proved(model: Path, capsys: pytest.CaptureFixtur
     assert main(["export", "-t", "loihi2", str(model)]) == 0
     assert "0 of 2,040 slots differ" in capsys.readouterr().out
     assert loihi2.from_bytes(model.with_suffix(".npz").read_bytes()).steps == 6
+    assert main(["export", "-t", "loihi2", str(model), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["differing"], found["slots"], found["spikes"] > 100) == (0, 2040, True)
+    assert found["bytes"] == model.with_suffix(".npz").stat().st_size
 
 
 def test_export_writes_nothing_that_differs(
