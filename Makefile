@@ -61,7 +61,7 @@ arm: $(STAMP) ## a session in an emulated arm64 Debian within 256 MB: the same b
 	tools/arm64.sh
 
 .PHONY: simulators
-simulators: $(STAMP) ## environments of other groups' spiking simulators, 5 GB, for `edgehff spike verify`
+simulators: $(STAMP) ## environments of other groups' spiking simulators, 6 GB, for `edgehff spike verify`
 	$(BIN)/python tools/simulators/install.py
 
 .PHONY: engines
