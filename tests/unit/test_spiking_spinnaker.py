@@ -215,6 +215,7 @@ def test_a_file_gives_the_network_back(tmp_path: Path) -> None:
     with np.load(tmp_path / "f.npz") as parts:
         for i, ours in enumerate(trains_of(network, x)):
             assert np.array_equal(parts[f"spikes_{i}"], ours)
+            assert parts[f"spikes_{i}"].dtype == np.uint8
             assert np.array_equal(parts[f"prototypes_{i}"], network.layers[i].prototypes)
             assert int(parts[f"rest_{i}"]) == chip.thresholds[i] - 16384
         assert np.array_equal(parts["samples"], inputs)

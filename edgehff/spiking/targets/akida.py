@@ -43,6 +43,7 @@ from edgehff.errors import ModelFileError, RecipeError
 from edgehff.model.encoding import Encoding
 from edgehff.model.float_network import FloatNetwork
 from edgehff.model.network import Network
+from edgehff.spiking.targets.arrays import pack
 
 FORMAT = 1
 INPUT_BITS = 4
@@ -204,9 +205,7 @@ def to_bytes(network: AkidaNetwork) -> bytes:
     }
     for i, (weight, step) in enumerate(zip(network.weights, network.act_steps, strict=True)):
         parts |= {f"weight_{i}": weight, f"act_step_{i}": step}
-    file = io.BytesIO()
-    np.savez_compressed(file, **parts)
-    return file.getvalue()
+    return pack(parts)
 
 
 def from_bytes(data: bytes) -> AkidaNetwork:

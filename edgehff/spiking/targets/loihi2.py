@@ -23,18 +23,15 @@ Arrays of a file, none of them pickled:
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import dataclass
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehff.errors import ModelFileError, RecipeError
+from edgehff.errors import RecipeError
 from edgehff.model.spiking_network import SpikingNetwork
 from edgehff.spiking.chain import chain_of
+from edgehff.spiking.targets.arrays import Arrays, matrices, of_model, opened, pack
 from edgehff.spiking.targets.neurons import check_neurons
 
 MAX_VTH = (1 << 17) - 1
@@ -109,34 +106,15 @@ def run(chip: Loihi2Network, x: NDArray[np.int16]) -> Trace:
 
 def to_bytes(chip: Loihi2Network, model: SpikingNetwork, x: NDArray[np.int16]) -> bytes:
     """The bytes of a file.  x: inputs of the rows that it carries, (n, steps, n_in)."""
-    arrays: dict[str, NDArray[Any]] = {
-        "du": np.array(DU),
-        "dv": np.array(DV),
-        "steps": np.array(chip.steps),
-        "class_names": np.array(model.class_names),
-        "edgehff": np.array(json.dumps(model.facts)),
-        "samples": x,
-    }
-    for i, spikes in enumerate(run(chip, x).spikes):
-        arrays[f"weights_{i}"], arrays[f"vth_{i}"] = chip.weights[i], np.array(chip.vth[i])
-        arrays[f"prototypes_{i}"] = model.layers[i].prototypes
-        arrays[f"spikes_{i}"] = spikes.astype(np.uint8)
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    return file.getvalue()
+    arrays: Arrays = {"du": np.array(DU), "dv": np.array(DV), "steps": np.array(chip.steps)}
+    for i, (weights, vth) in enumerate(zip(chip.weights, chip.vth, strict=True)):
+        arrays |= {f"weights_{i}": weights, f"vth_{i}": np.array(vth)}
+    return pack(arrays | of_model(model, x, run(chip, x).spikes))
 
 
 def from_bytes(data: bytes) -> Loihi2Network:
     """The network of a file's bytes. ModelFileError where they are none."""
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            layers = sum(name.startswith("weights_") for name in file.files)
-            weights = tuple(file[f"weights_{i}"] for i in range(layers))
-            vth = tuple(int(file[f"vth_{i}"]) for i in range(layers))
-            if not layers or any(w.dtype != np.int16 or w.ndim != 2 for w in weights):
-                raise ValueError("no weights in it")
-            return Loihi2Network(weights, vth, int(file["steps"]))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
-        raise ModelFileError(
-            f"no network for Loihi 2: {error}", hint="edgehff export --target loihi2 MODEL"
-        ) from error
+    with opened(data, "Loihi 2", "loihi2") as arrays:
+        weights = matrices(arrays)
+        vth = tuple(int(arrays[f"vth_{i}"]) for i in range(len(weights)))
+        return Loihi2Network(weights, vth, int(arrays["steps"]))

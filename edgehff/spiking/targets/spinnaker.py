@@ -52,18 +52,15 @@ Arrays of a file, none of them pickled:
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import dataclass
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehff.errors import InputError, ModelFileError, RecipeError
+from edgehff.errors import InputError, RecipeError
 from edgehff.model.spiking_network import SpikingNetwork
 from edgehff.spiking.chain import chain_of
+from edgehff.spiking.targets.arrays import Arrays, matrices, of_model, opened, pack
 from edgehff.spiking.targets.neurons import check_neurons
 
 TAU_M, CM = 32768.0, 2.0
@@ -193,38 +190,22 @@ def _sums(spikes: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np
 
 def to_bytes(chip: SpinnakerNetwork, model: SpikingNetwork, x: NDArray[np.int16]) -> bytes:
     """The bytes of a file.  x: inputs of the rows that it carries, (n, steps, n_in)."""
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: Arrays = {
         "tau_m": np.array(TAU_M),
         "cm": np.array(CM),
         "steps": np.array(chip.steps),
         "planes": np.array(chip.planes, np.int16),
-        "class_names": np.array(model.class_names),
-        "edgehff": np.array(json.dumps(model.facts)),
-        "samples": x,
     }
-    for i, spikes in enumerate(run(chip, x).spikes):
-        arrays[f"weights_{i}"] = chip.weights[i]
-        arrays[f"threshold_{i}"] = np.array(chip.thresholds[i])
-        arrays[f"rest_{i}"] = np.array(chip.rests[i])
-        arrays[f"prototypes_{i}"] = model.layers[i].prototypes
-        arrays[f"spikes_{i}"] = spikes.astype(np.uint8)
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    return file.getvalue()
+    for i, weights in enumerate(chip.weights):
+        words = {"threshold": chip.thresholds[i], "rest": chip.rests[i]}
+        arrays |= {f"weights_{i}": weights, **{f"{k}_{i}": np.array(word) for k, word in words.items()}}
+    return pack(arrays | of_model(model, x, run(chip, x).spikes))
 
 
 def from_bytes(data: bytes) -> SpinnakerNetwork:
     """The network of a file's bytes. ModelFileError where they are none."""
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            layers = sum(name.startswith("weights_") for name in file.files)
-            weights = tuple(file[f"weights_{i}"] for i in range(layers))
-            thresholds = tuple(int(file[f"threshold_{i}"]) for i in range(layers))
-            if not layers or any(w.dtype != np.int16 or w.ndim != 2 for w in weights):
-                raise ValueError("no weights in it")
-            planes = tuple(int(plane) for plane in file["planes"])
-            return SpinnakerNetwork(weights, thresholds, planes, int(file["steps"]))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
-        raise ModelFileError(
-            f"no network for SpiNNaker: {error}", hint="edgehff export --target spinnaker MODEL"
-        ) from error
+    with opened(data, "SpiNNaker", "spinnaker") as arrays:
+        weights = matrices(arrays)
+        thresholds = tuple(int(arrays[f"threshold_{i}"]) for i in range(len(weights)))
+        planes = tuple(int(plane) for plane in arrays["planes"])
+        return SpinnakerNetwork(weights, thresholds, planes, int(arrays["steps"]))

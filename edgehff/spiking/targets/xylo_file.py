@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from edgehff.errors import MissingToolError, ModelFileError
 from edgehff.model.spiking_network import SpikingNetwork
 from edgehff.spiking.environment import TIMEOUT, call
+from edgehff.spiking.targets.arrays import pack
 from edgehff.spiking.targets.xylo import Trace, XyloNetwork, run
 
 _INTEGERS = ("weight_shift_in", "weight_shift_out", "steps", "silent")
@@ -80,9 +81,7 @@ def to_bytes(chip: XyloNetwork, model: SpikingNetwork, x: NDArray[np.int16]) -> 
         "hidden": found.hidden,
         "membranes": found.membranes,
     }
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    return file.getvalue()
+    return pack(arrays)
 
 
 def from_bytes(data: bytes) -> XyloNetwork:
